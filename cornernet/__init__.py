@@ -1,0 +1,1 @@
+"""CornerNet as an inference engine."""

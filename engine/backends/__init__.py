@@ -1,0 +1,39 @@
+"""Runtimes behind one interface: canvases in, raw detections out. One file per optional dependency."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from cornernet.engine.model_card import ModelCard
+
+
+class RawDetections(NamedTuple):
+    """The five outputs of the ONNX contract, canvas coordinates.
+
+    boxes         (N, D, 4) float32 [px, canvas] x1 y1 x2 y2
+    scores        (N, D)    float32 descending; -1 in unused rows
+    corner_scores (N, D, 2) float32 top-left, bottom-right
+    labels        (N, D)    int32   class index from 0; -1 in unused rows
+    counts        (N,)      int32   valid rows per image
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    corner_scores: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+
+
+class Backend(Protocol):
+    """A loaded model. `run` is thread-safe; `close` frees the device."""
+
+    card: ModelCard
+    name: str
+
+    def run(self, canvases: np.ndarray) -> RawDetections:
+        """canvases (N, H, W, 3) uint8 in the card's channel order, H and W legal for the card. Any N >= 1."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,25 @@
+"""Typed errors. Each message says what, got, expected, and what to do."""
+
+
+class CornerNetError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ImageError(CornerNetError, ValueError):
+    """An image cannot be used: unreadable, wrong type or shape, too large. In a batch it becomes `Detections.error`."""
+
+
+class ModelError(CornerNetError, ValueError):
+    """A model file cannot be used: wrong format, no card, corrupted, built for something else."""
+
+
+class BackendError(CornerNetError, RuntimeError):
+    """A runtime is missing, broken or failed while running; the message carries the command that mends it."""
+
+
+class DatasetError(CornerNetError, ValueError):
+    """A data set cannot be used: no annotation file, unreadable JSON, nothing left after dropping bad entries."""
+
+
+class TrainingError(CornerNetError, RuntimeError):
+    """Training cannot go on: loss not finite, disk full, checkpoint of another network."""

@@ -1,0 +1,98 @@
+"""What a model file says about itself, and the names of the ONNX contract (design: one file is the product).
+
+The card travels as JSON in the checkpoint's, the ONNX file's and the engine's metadata. Nothing is parsed from file names.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cornernet.engine.errors import ModelError
+
+METADATA_KEY = "cornernet_card"
+"""Key under which the card's JSON is stored (safetensors metadata, ONNX metadata_props, engine sidecar)."""
+
+INPUT = "images"
+OUTPUTS = ("boxes", "scores", "corner_scores", "labels", "counts")
+HEAD_OUTPUTS = (
+    "tl_heatmap",
+    "br_heatmap",
+    "tl_embedding",
+    "br_embedding",
+    "tl_offset",
+    "br_offset",
+)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Decoder(_Frozen):
+    """How corners become boxes (section 3.3, 4.2; official `_decode`)."""
+
+    top_k: int = Field(100, ge=1, le=1000, description="corners kept per branch")
+    num_dets: int = Field(1000, ge=1, le=3840, description="rows of the output; TensorRT's TopK stops at 3840")
+    max_distance: float = Field(0.5, gt=0, description="largest embedding difference of one object's corners")
+    clamp_corners: bool = Field(False, description="mmdetection: corner coordinates below 0 become 0 before pairing")
+    reject_zero_size: bool = Field(False, description="mmdetection: boxes of zero width or height are rejected")
+
+
+class ModelCard(_Frozen):
+    """Everything a runtime must know to use the file.
+
+    mean, std: of pixel values scaled to [0, 1], in `channel_order`.
+    fill:      pixel value of the padding, in `channel_order` (uint8).
+    stride:    canvas pixels per heatmap cell [px/cell].
+    size_multiple: canvas sides are legal if rounding up to the next multiple adds fewer than `stride` pixels
+        (hourglass-104: 125..128 modulo 128).
+    max_size:  longest canvas side the file accepts [px]; bounds the corner pooling kernels.
+    """
+
+    format: Literal[1] = 1
+    name: str
+    class_names: tuple[str, ...] = Field(min_length=1)
+    category_ids: tuple[int, ...] = Field(min_length=1)
+    channel_order: Literal["bgr", "rgb"] = "bgr"
+    mean: tuple[float, float, float] = (0.40789654, 0.44719302, 0.47026115)
+    std: tuple[float, float, float] = (0.28863828, 0.27408164, 0.27809835)
+    fill: tuple[int, int, int] = (0, 0, 0)
+    stride: int = Field(4, ge=1)
+    size_multiple: int = Field(128, ge=1)
+    max_size: int = Field(1024, ge=1)
+    train_size: tuple[int, int] | None = None
+    decoder: Decoder = Decoder()
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    outputs: Literal["detections", "heads"] = "detections"
+    parameters: int | None = None
+    gmacs: dict[str, float] = {}
+    versions: dict[str, str] = {}
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _one_id_per_class(self) -> ModelCard:
+        if len(self.class_names) != len(self.category_ids):
+            raise ValueError(f"{len(self.class_names)} class names but {len(self.category_ids)} category ids")
+        return self
+
+    def is_legal_side(self, side_px: int) -> bool:
+        """True if a canvas side of `side_px` [px] gives the same map sizes going down and up the hourglass."""
+        return 0 < side_px <= self.max_size and -side_px % self.size_multiple < self.stride
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str) -> ModelCard:
+        """Parse a card. Raises ModelError naming `origin` and the first wrong field."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "card"
+            raise ModelError(
+                f"{origin}: the model card is not valid: {where}: {first['msg']}. "
+                "Write the file again with `cornernet export` of this version."
+            ) from error
