@@ -1,0 +1,32 @@
+"""Shared fixtures. Files outside the repository are found beside it; a clone without them skips those tests with a reason."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Numbers produced by the official code."""
+    folder = SHARED / "golden"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/golden (numbers of the official code), which is not beside this clone")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data sets."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data (real images), which is not beside this clone")
+    return folder
