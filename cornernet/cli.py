@@ -1,0 +1,132 @@
+"""The `cornernet` command: finds the verbs in `cornernet/commands`, turns expected errors into one line.
+
+Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cornernet.engine.errors import CornerNetError
+
+VERBS = (
+    "quickstart",
+    "shapes",
+    "train",
+    "import",
+    "export",
+    "build",
+    "predict",
+    "evaluate",
+    "benchmark",
+    "info",
+    "doctor",
+)
+"""In the order of the work. A verb is offered if its module exists."""
+
+EXTRA_OF_PACKAGE = {
+    "torch": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "onnxruntime": "cpu",
+    "tensorrt": "gpu",
+    "cuda": "gpu",
+    "tensorrt_rtx": "rtx",
+    "pycuda": "pycuda",
+    "faster_coco_eval": "fast",
+    "supervision": "viz",
+    "timm": "backbones",
+}
+
+
+class _Verbs(TyperGroup):
+    """The group of verbs; the one place where exceptions become exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # `cornernet info x | head`: the reader has gone; give the interpreter nothing to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except (CornerNetError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            _say(_one_line(error))
+            raise typer.Exit(1) from None
+        except ModuleNotFoundError as error:
+            extra = EXTRA_OF_PACKAGE.get((error.name or "").partition(".")[0])
+            if extra is None or ctx.params.get("debug"):
+                raise
+            _say(f"this needs the package '{error.name}', which is not installed: pip install 'cornernet[{extra}]'")
+            raise typer.Exit(1) from None
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def _say(message: str) -> None:
+    """One red line on stderr (colour only where the terminal has it)."""
+    typer.secho(f"cornernet: {message}", fg=typer.colors.RED, err=True)
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"cornernet {version('cornernet')}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an expected error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """CornerNet as an inference engine: train or import weights, export to ONNX, predict in batches, benchmark.
+
+    Start with [bold]cornernet quickstart[/bold], or [bold]cornernet doctor[/bold] to see what this machine can run.
+    """
+
+
+def _epilog(examples: str) -> str:
+    """Examples as a block whose lines stay lines: a blank line between paragraphs is what rich help keeps."""
+    lines = [line for line in examples.strip().splitlines() if line.strip()]
+    shown = [f"[dim]{line}[/dim]" if line.startswith("#") else line.replace("[", r"\[") for line in lines]
+    return "\n\n".join(["[bold]Examples[/bold]", *shown])
+
+
+def _register() -> None:
+    for verb in VERBS:
+        name = f"cornernet.commands.{verb}"
+        if importlib.util.find_spec(name) is None:
+            continue
+        module = importlib.import_module(name)
+        summary = (module.__doc__ or "").strip().splitlines()[0]
+        app.command(verb, short_help=summary, epilog=_epilog(module.EXAMPLES))(module.run)
+
+
+_register()
