@@ -1,0 +1,223 @@
+"""Corners to boxes in torch: the twin of the ONNX functions and the CUDA plugins, operator by operator.
+
+Four custom operators, so that torch.export keeps each as one node: `corner_peaks` and `corner_group` are the deployed
+operators of the same name; `read_windows` and `cell_size` read tensor shapes at run time and become a few standard ONNX
+nodes. tests/oracles.py is the definition of ties, NaN and padding; all implementations agree with it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Corners(NamedTuple):
+    """The K strongest corners of one branch, each (N, K). Slots without a peak have label -1.
+
+    scores float32 [1]; labels int32; embeddings float32; x, y float32 [cell], offset (Eq. 2) already added.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    embeddings: Tensor
+    x: Tensor
+    y: Tensor
+
+
+class Candidates(NamedTuple):
+    """The best D pairs, see RawDetections; boxes in the coordinates of the corners that made them."""
+
+    boxes: Tensor
+    scores: Tensor
+    corner_scores: Tensor
+    labels: Tensor
+    counts: Tensor
+
+
+def corner_peaks(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The K strongest 3x3 peaks of each heatmap (section 4.2: 3x3 max pooling, then the top 100 corners).
+
+    logits (N, C, h, w) float32, float16 or bfloat16. Higher logit first, ties by lower (label, row, column).
+    NaN counts as -inf and -inf is never a peak. Returns scores float32 (sigmoid), labels int32 and
+    cells int32 (row * w + column), each (N, K); slots without a peak: score 0, label -1, cell 0.
+    """
+    return torch.ops.cornernet.corner_peaks(logits, top_k)
+
+
+def corner_group(
+    top_left: Corners,
+    bottom_right: Corners,
+    num_dets: int = 1000,
+    max_distance: float = 0.5,
+    reject_zero_size: bool = False,
+) -> Candidates:
+    """Pair corners of one class with close embeddings (section 3.3); the best `num_dets` pairs by mean score.
+
+    A pair survives if its labels are equal and not -1, its embeddings differ by at most `max_distance`, and
+    x2 >= x1 and y2 >= y1 (> with `reject_zero_size`); a NaN rejects. Higher score first, ties by lower top-left
+    slot, then lower bottom-right slot. Unused rows: box 0, score -1, corner scores 0, label -1.
+    """
+    found = torch.ops.cornernet.corner_group(*top_left, *bottom_right, num_dets, max_distance, reject_zero_size)
+    return Candidates(*found)
+
+
+def read_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What a `size` x `size` convolution sees at selected cells; zeros beyond the border.
+
+    features (N, C, h, w), cells (N, K) int32 -> windows (N, K, C * size * size) in the order of a convolution's
+    flattened weight, and columns, rows (N, K) float32 [cell].
+    """
+    return torch.ops.cornernet.read_windows(features, cells, size)
+
+
+def cell_size(images: Tensor, features: Tensor) -> Tensor:
+    """Canvas pixels per cell, (W/w, H/h, W/w, H/h) float32 (4,); 511/128, not 4 (official decoder).
+
+    images (N, H, W, 3), features (N, C, h, w).
+    """
+    return torch.ops.cornernet.cell_size(images, features)
+
+
+def _best(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest of each row, ties by lower index, on every device: (N, M) float32 -> values, indices.
+
+    torch.topk leaves the order of ties open, and sorting a million logits is slow. A key that holds the value in its
+    upper and the index in its lower half has no ties.
+    """
+    bits = (values + 0.0).view(torch.int32).long()  # + 0.0 makes -0 and 0 one value
+    rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # integers in the order of the floats
+    index = torch.arange(values.shape[1], device=values.device)
+    keys = rising * 2**32 + (2**32 - 1 - index)
+    best = 2**32 - 1 - (keys.topk(count, dim=1).values & 0xFFFFFFFF)
+    return values.gather(1, best), best
+
+
+def _pad_columns(values: Tensor, columns: int, fill: float) -> Tensor:
+    missing = max(columns - values.shape[1], 0)
+    return torch.nn.functional.pad(values, (0, missing), value=fill)
+
+
+@torch.library.custom_op("cornernet::corner_peaks", mutates_args=())
+def _corner_peaks(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    height, width = logits.shape[2:]
+    values = logits.float().nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    strongest = torch.nn.functional.max_pool2d(values, 3, stride=1, padding=1)
+    peaks = torch.where(values == strongest, values, -torch.inf).flatten(1)
+    best, index = _best(_pad_columns(peaks, top_k, -torch.inf), top_k)
+    found = best > -torch.inf
+    index = torch.where(found, index, 0)
+    labels = torch.where(found, index // (height * width), -1)
+    return best.sigmoid(), labels.int(), (index % (height * width)).int()
+
+
+@_corner_peaks.register_fake
+def _(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    slots = (logits.shape[0], top_k)
+    return (
+        logits.new_empty(slots, dtype=torch.float32),
+        logits.new_empty(slots, dtype=torch.int32),
+        logits.new_empty(slots, dtype=torch.int32),
+    )
+
+
+@torch.library.custom_op("cornernet::corner_group", mutates_args=())
+def _corner_group(
+    tl_scores: Tensor,
+    tl_labels: Tensor,
+    tl_embeddings: Tensor,
+    tl_x: Tensor,
+    tl_y: Tensor,
+    br_scores: Tensor,
+    br_labels: Tensor,
+    br_embeddings: Tensor,
+    br_x: Tensor,
+    br_y: Tensor,
+    num_dets: int,
+    max_distance: float,
+    reject_zero_size: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    slots = tl_scores.shape[1]
+    x1, y1, x2, y2 = tl_x[:, :, None], tl_y[:, :, None], br_x[:, None, :], br_y[:, None, :]
+    ordered = (x2 > x1) & (y2 > y1) if reject_zero_size else (x2 >= x1) & (y2 >= y1)
+    same_class = (tl_labels[:, :, None] == br_labels[:, None, :]) & (tl_labels[:, :, None] >= 0)
+    limit = torch.tensor(max_distance, dtype=torch.float32, device=tl_scores.device)
+    near = (tl_embeddings[:, :, None] - br_embeddings[:, None, :]).abs() <= limit
+    means = (tl_scores[:, :, None] + br_scores[:, None, :]) * 0.5
+    pairs = torch.where(same_class & near & ordered, means, -1.0).flatten(1)
+    scores, pair = _best(_pad_columns(pairs, num_dets, -1.0), num_dets)
+    found = scores >= 0
+    pair = torch.where(found, pair, 0)
+    first, second = pair // slots, pair % slots
+    sides = (tl_x.gather(1, first), tl_y.gather(1, first), br_x.gather(1, second), br_y.gather(1, second))
+    corners = (tl_scores.gather(1, first), br_scores.gather(1, second))
+    return (
+        torch.where(found[..., None], torch.stack(sides, dim=2), 0.0),
+        scores,
+        torch.where(found[..., None], torch.stack(corners, dim=2), 0.0),
+        torch.where(found, tl_labels.gather(1, first), -1),
+        found.sum(dim=1, dtype=torch.int32),
+    )
+
+
+@_corner_group.register_fake
+def _(
+    tl_scores: Tensor,
+    tl_labels: Tensor,
+    tl_embeddings: Tensor,
+    tl_x: Tensor,
+    tl_y: Tensor,
+    br_scores: Tensor,
+    br_labels: Tensor,
+    br_embeddings: Tensor,
+    br_x: Tensor,
+    br_y: Tensor,
+    num_dets: int,
+    max_distance: float,
+    reject_zero_size: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    images = tl_scores.shape[0]
+    return (
+        tl_scores.new_empty((images, num_dets, 4)),
+        tl_scores.new_empty((images, num_dets)),
+        tl_scores.new_empty((images, num_dets, 2)),
+        tl_labels.new_empty((images, num_dets)),
+        tl_labels.new_empty((images,)),
+    )
+
+
+@torch.library.custom_op("cornernet::read_windows", mutates_args=())
+def _read_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    images, channels, height, width = features.shape
+    slots = cells.shape[1]
+    rows, columns = cells.long() // width, cells.long() % width
+    reach = torch.arange(size, device=cells.device) - size // 2
+    window_rows = (rows[:, :, None] + reach.repeat_interleave(size)).flatten(1)
+    window_columns = (columns[:, :, None] + reach.repeat(size)).flatten(1)
+    inside = (window_rows >= 0) & (window_rows < height) & (window_columns >= 0) & (window_columns < width)
+    index = torch.where(inside, window_rows * width + window_columns, 0)[:, None].expand(-1, channels, -1)
+    values = torch.where(inside[:, None], features.flatten(2).gather(2, index), 0)
+    windows = values.reshape(images, channels, slots, size * size).transpose(1, 2).reshape(images, slots, -1)
+    return windows, columns.float(), rows.float()
+
+
+@_read_windows.register_fake
+def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    images, slots = cells.shape
+    return (
+        features.new_empty((images, slots, features.shape[1] * size * size)),
+        features.new_empty((images, slots), dtype=torch.float32),
+        features.new_empty((images, slots), dtype=torch.float32),
+    )
+
+
+@torch.library.custom_op("cornernet::cell_size", mutates_args=())
+def _cell_size(images: Tensor, features: Tensor) -> Tensor:
+    across, down = images.shape[2] / features.shape[3], images.shape[1] / features.shape[2]
+    return torch.tensor([across, down, across, down], dtype=torch.float32, device=features.device)
+
+
+@_cell_size.register_fake
+def _(images: Tensor, features: Tensor) -> Tensor:
+    return features.new_empty((4,), dtype=torch.float32)
