@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: quickstart test test-slow lint bench gpu-check clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+quickstart: $(INSTALLED)
+	$(BIN)/cornernet quickstart
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+# mypy needs an ordinary install: it does not follow the import hook of an editable one.
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	rm -rf build/lint
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/lint .
+	MYPYPATH=build/lint $(BIN)/python -m mypy -p cornernet
+
+bench: $(INSTALLED)
+	$(BIN)/cornernet benchmark quickstart/model.onnx quickstart/run/best.safetensors
+
+gpu-check: $(INSTALLED)
+	$(BIN)/python -m cornernet.benchmarks.gpu_check
+
+clean:
+	rm -rf build dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis

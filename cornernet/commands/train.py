@@ -1,0 +1,84 @@
+"""Train a network on a data set in COCO format."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXAMPLES = """
+cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30
+cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30 --resume
+cornernet train data/mine -o runs/mine --config experiment.toml --set learning_rate=0.0005 --init coco.safetensors
+# several GPUs, or several processes on one CPU
+torchrun --nproc-per-node 2 -m cornernet train data/shapes -o runs/shapes2 --preset tiny --size 128x128
+"""
+
+
+def run(
+    dataset: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Run directory: checkpoints, metrics, pictures.")],
+    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze or tiny.")] = None,
+    size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step, over all processes.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Adam's rate before the schedule lowers it.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16 autocast.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any field of the training configuration.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any field, as key=value; may be repeated.")] = None,
+    train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
+    val_split: Annotated[str, typer.Option(help="Split to validate on; 'none' for no validation.")] = "val",
+    init: Annotated[Path | None, typer.Option(help="Start from the weights of this checkpoint.")] = None,
+    resume: Annotated[bool, typer.Option(help="Continue the interrupted run in the run directory.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
+) -> None:
+    """Train, validating through the deployed decoder and post-processing.
+
+    Leaves in the run directory last.pt (to resume), last.safetensors and best.safetensors (to export),
+    metrics.jsonl, losses.png, ap.png and predictions.png. Ctrl-C writes a checkpoint first.
+    """
+    from cornernet.engine.coco import load_coco
+    from cornernet.trainer.config import TrainConfig
+    from cornernet.trainer.loop import train
+
+    values: dict[str, Any] = {
+        "preset": preset,
+        "size": _size(size) if size else None,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "precision": precision,
+        "seed": seed,
+    }
+    values.update(_assignment(text) for text in set_ or [])
+    settings = TrainConfig.read(config, **values)
+    train_data = load_coco(dataset, train_split)
+    val_data = None if val_split == "none" else load_coco(dataset, val_split)
+    for data in filter(None, (train_data, val_data)):
+        for problem in data.problems:
+            typer.echo(problem, err=True)
+    report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device)
+    if report.interrupted:
+        typer.echo(f"interrupted after {report.steps} steps; continue with the same command and --resume", err=True)
+        raise typer.Exit(130)
+    typer.echo(f"{report.steps} steps, best validation AP {report.best_ap:.3f}; weights and pictures in {report.output}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdigit() and width.isdigit()):
+        raise typer.BadParameter(f"size is {text!r}; expected HEIGHTxWIDTH in pixels, such as 256x320")
+    return int(height), int(width)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """key=value with a TOML value; a bare word is taken as a string."""
+    import tomllib
+
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"--set {text!r}: expected key=value, such as learning_rate=0.001")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
