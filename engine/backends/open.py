@@ -1,0 +1,41 @@
+"""Which runtime runs which file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cornernet.engine.backends import Backend
+from cornernet.engine.errors import BackendError, ModelError
+
+ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
+
+
+def open_backend(path: str | Path, **options: Any) -> Backend:
+    """Load a model file: `.onnx` with ONNX Runtime, `.engine` or `.plan` with TensorRT.
+
+    options: of the backend, see `OnnxRuntimeBackend`.
+
+    Raises:
+        ModelError: no such file, a file of another kind, or one that the runtime refuses.
+        BackendError: the runtime is missing or broken.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        raise ModelError(
+            f"{path}: weights are not a deployable model yet; run `cornernet export {path} -o model.onnx` first"
+        )
+    if suffix not in (".onnx", *ENGINE_SUFFIXES):
+        raise ModelError(f"{path}: cannot tell what this is; expected a .onnx file or a TensorRT .engine or .plan file")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    if suffix == ".onnx":
+        from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
+
+        return OnnxRuntimeBackend(path, **options)
+    try:
+        from cornernet.engine.backends.tensorrt import TensorRtBackend
+    except ImportError as error:
+        raise BackendError(f"{path}: TensorRT cannot be used here ({error}): pip install 'cornernet[gpu]'") from error
+    return TensorRtBackend(path, **options)

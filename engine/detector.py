@@ -1,0 +1,262 @@
+"""Images -> Detections. Read this file first: it composes the stages, each a pure function in a file of its own.
+
+read_image -> place_on_canvas -> backend.run -> to_candidates -> suppress -> Detections
+images.py     preprocess.py      backends/      postprocess.py   soft_nms.py
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+
+from cornernet.engine.backends import Backend
+from cornernet.engine.detections import Detections
+from cornernet.engine.errors import BackendError, ImageError, ModelError
+from cornernet.engine.geometry import Size
+from cornernet.engine.images import MAX_PIXELS, ImageSource, expand_sources, read_image
+from cornernet.engine.model_card import ModelCard
+from cornernet.engine.postprocess import Candidates, Suppression, suppress, to_candidates
+from cornernet.engine.prefetch import prefetch as work_ahead
+from cornernet.engine.preprocess import place_on_canvas
+from cornernet.engine.protocol import Canvas, Protocol, find_protocol
+from cornernet.engine.soft_nms import Method
+from cornernet.engine.views import View, ViewPlan, batches
+
+WINDOW_BATCHES = 4
+"""`predict` looks at this many batches of images together, so that equal canvases meet."""
+
+
+@dataclass
+class _Loaded:
+    """An image that was read, or the reason why not."""
+
+    index: int
+    source: ImageSource
+    pixels: np.ndarray | None = None
+    error: str | None = None
+
+
+class Detector:
+    """A model, and how images go through it. Thread-safe; a context manager.
+
+    Args:
+        model: path of an ONNX file or a TensorRT engine, or a Backend that is already open (it is then closed by its
+            owner).
+        resize: "original" keeps each image's resolution, the paper's protocol; "fit" scales every image to one canvas,
+            so that images of any size share batches.
+        size: (height, width) [px] of the canvas for "fit"; default the size the model was trained at.
+        canvas: how "original" pads, see Protocol.canvas; None: as the protocol says.
+        protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
+        mirror: run the mirrored view too; None: as the protocol says (official: yes).
+        scales: run the image at each of these factors and merge.
+        soft_nms: "gaussian", "linear", "hard", or None to keep overlapping boxes.
+        merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
+        max_per_image, score_threshold: what is kept of each image.
+        max_pixels: larger pictures are refused before they are decoded.
+        backend_options: handed to the backend when `model` is a path (`providers`, `threads`).
+
+    Raises:
+        ModelError: the file cannot be used, or the model cannot take this canvas.
+        BackendError: the runtime for the file is missing or broken.
+    """
+
+    def __init__(
+        self,
+        model: str | PathLike[str] | Backend,
+        *,
+        resize: Literal["original", "fit"] = "original",
+        size: Size | None = None,
+        canvas: Canvas | None = None,
+        protocol: str | Protocol = "default",
+        mirror: bool | None = None,
+        scales: Sequence[float] = (1.0,),
+        soft_nms: Method | None = "gaussian",
+        merge_exponent: float | None = None,
+        max_per_image: int = 100,
+        score_threshold: float = 0.0,
+        max_pixels: int = MAX_PIXELS,
+        **backend_options: Any,
+    ) -> None:
+        self.protocol = find_protocol(protocol, canvas=canvas)
+        self._owns_backend = isinstance(model, str | PathLike)
+        self._backend = _open(model, backend_options)
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"scales={tuple(scales)}; expected one or more factors above 0")
+        if resize not in ("original", "fit"):
+            raise ValueError(f'resize={resize!r}; expected "original" or "fit"')
+        self._plan = ViewPlan(
+            card=self.card,
+            protocol=self.protocol,
+            fit=_fit_canvas(size, self.card) if resize == "fit" else None,
+            scales=tuple(scales),
+            mirror=self.protocol.mirror if mirror is None else mirror,
+        )
+        self._suppression = Suppression(
+            method=soft_nms,
+            merge_exponent=merge_exponent,
+            max_per_image=max_per_image,
+            score_threshold=score_threshold,
+        )
+        self._max_pixels = max_pixels
+        self._closed = threading.Event()
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model file says about itself."""
+        return self._backend.card
+
+    @property
+    def backend(self) -> Backend:
+        """The runtime that runs the model."""
+        return self._backend
+
+    def predict(self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 8) -> list[Detections]:
+        """One result per image, in order.
+
+        Args:
+            images: paths, directories, globs, bytes of image files, arrays (H, W, 3) uint8 BGR; one of them or any
+                mixture.
+            batch_size: canvases that the model gets at once; canvases of one size only.
+
+        An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
+        """
+        window = WINDOW_BATCHES * _positive(batch_size, "batch_size")
+        return list(self._detect(images, batch_size, window, prefetch=batch_size))
+
+    def stream(
+        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 1, prefetch: int = 4
+    ) -> Iterator[Detections]:
+        """The same, one result after the other, for sources without end.
+
+        A thread reads up to `prefetch` images ahead of the batch that runs. Closing the iterator ends the thread.
+        """
+        return self._detect(
+            images, batch_size, window=_positive(batch_size, "batch_size"), prefetch=_positive(prefetch, "prefetch")
+        )
+
+    def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
+        """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.
+
+        size: (height, width) [px] of the canvas; default the one of "fit", else of training, else the smallest legal
+            one.
+        """
+        height, width = size or self._plan.fit or self.card.train_size or (self.card.size_multiple,) * 2
+        self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
+
+    def close(self) -> None:
+        """Free the model, if this detector opened it."""
+        if not self._closed.is_set():
+            self._closed.set()
+            if self._owns_backend:
+                self._backend.close()
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _detect(
+        self, images: ImageSource | Iterable[ImageSource], batch_size: int, window: int, prefetch: int
+    ) -> Iterator[Detections]:
+        if self._closed.is_set():
+            raise BackendError("this Detector is closed; open a new one")
+        waiting: list[_Loaded] = []
+        pixels = 0
+        reader = work_ahead(enumerate(expand_sources(images)), self._load, prefetch)
+        try:
+            for loaded in reader:
+                waiting.append(loaded)
+                pixels += loaded.pixels[..., 0].size if loaded.pixels is not None else 0
+                # The second condition bounds memory: few large pictures, or many small ones.
+                if len(waiting) >= window or pixels >= self._max_pixels:
+                    yield from self._run_window(waiting, batch_size)
+                    waiting, pixels = [], 0
+            yield from self._run_window(waiting, batch_size)
+        finally:
+            reader.close()
+
+    def _load(self, numbered: tuple[int, ImageSource]) -> _Loaded:
+        index, source = numbered
+        try:
+            return _Loaded(index, source, read_image(source, max_pixels=self._max_pixels))
+        except ImageError as error:
+            return _Loaded(index, source, error=str(error))
+
+    def _run_window(self, window: list[_Loaded], batch_size: int) -> list[Detections]:
+        """Results of images that share batches where their canvases are equal."""
+        views: list[View] = []
+        for position, loaded in enumerate(window):
+            if loaded.pixels is not None:
+                try:
+                    views += [View(position, place) for place in self._plan.placements(loaded.pixels.shape[:2])]
+                except ImageError as error:
+                    loaded.error = str(error)
+        found: dict[int, list[Candidates]] = {position: [] for position in range(len(window))}
+        for batch in batches(views, batch_size):
+            try:
+                self._run_batch(batch, window, found)
+            except (BackendError, RuntimeError, MemoryError) as error:
+                for view in batch:
+                    window[view.image].error = f"{self._backend.name} failed: {error or type(error).__name__}"
+        return [self._result(loaded, found[position]) for position, loaded in enumerate(window)]
+
+    def _run_batch(self, batch: list[View], window: list[_Loaded], found: dict[int, list[Candidates]]) -> None:
+        canvases = [
+            place_on_canvas(window[view.image].pixels, view.placement, self.card, self.protocol) for view in batch
+        ]
+        raw = self._backend.run(np.stack(canvases))
+        for row, view in enumerate(batch):
+            found[view.image].append(to_candidates(raw, row, view.placement, self.protocol))
+
+    def _result(self, loaded: _Loaded, views: list[Candidates]) -> Detections:
+        about = {
+            "class_names": self.card.class_names,
+            "category_ids": self.card.category_ids,
+            "image_size": None if loaded.pixels is None else loaded.pixels.shape[:2],
+            "path": str(loaded.source) if isinstance(loaded.source, str | PathLike) else None,
+            "index": loaded.index,
+            "decimals": self.protocol.result_decimals,
+        }
+        if loaded.error is not None:
+            return Detections.failed(loaded.error, **about)
+        return Detections(*suppress(views, self._suppression, self.protocol), **about)
+
+
+def _open(model: str | PathLike[str] | Backend, options: dict[str, Any]) -> Backend:
+    if isinstance(model, str | PathLike):
+        from cornernet.engine.backends.open import open_backend
+
+        return open_backend(Path(model), **options)
+    if options:
+        raise TypeError(f"{', '.join(options)}: options of a backend are for a path; this one is already open")
+    return model
+
+
+def _fit_canvas(size: Size | None, card: ModelCard) -> Size:
+    height, width = (
+        size
+        or card.train_size
+        or (min(card.max_size, 4 * card.size_multiple) // card.size_multiple * card.size_multiple,) * 2
+    )
+    if not (card.is_legal_side(height) and card.is_legal_side(width)):
+        raise ModelError(
+            f"a canvas of {height}x{width} (height x width) does not suit this model; expected multiples of "
+            f"{card.size_multiple} up to {card.max_size}"
+        )
+    return height, width
+
+
+def _positive(value: int, name: str) -> int:
+    if value < 1:
+        raise ValueError(f"{name}={value}; expected at least 1")
+    return value

@@ -1,0 +1,65 @@
+"""Which of the packages that exclude each other are installed, and the command that mends a bad mixture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the installation. `command` mends it."""
+
+    what: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.what} Mend it with: {self.command}"
+
+
+def installed(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Those of `distributions` that are installed, with their versions."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def onnxruntime_problem() -> Problem | None:
+    """None or both ONNX Runtime wheels: they write the same package and break each other."""
+    found = installed(ONNX_RUNTIMES)
+    if not found:
+        return Problem(
+            "ONNX Runtime is not installed.",
+            "pip install 'cornernet[cpu]' (with an NVIDIA GPU: pip install 'cornernet[gpu]')",
+        )
+    if len(found) > 1:
+        listed = " and ".join(f"{name} {number}" for name, number in found.items())
+        return Problem(
+            f"{listed} are both installed and overwrite each other.",
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'cornernet[gpu]' (without a GPU: 'cornernet[cpu]')",
+        )
+    return None
+
+
+def opencv_problem() -> Problem | None:
+    """More than one OpenCV wheel: they write the same package `cv2`."""
+    found = installed(OPENCVS)
+    if len(found) < 2:
+        return None
+    listed = " and ".join(f"{name} {number}" for name, number in found.items())
+    return Problem(
+        f"{listed} are all installed and overwrite each other.",
+        f"pip uninstall -y {' '.join(found)} && pip install opencv-python-headless",
+    )
+
+
+def problems() -> list[Problem]:
+    """All that is wrong with the mixture of packages."""
+    return [problem for problem in (onnxruntime_problem(), opencv_problem()) if problem is not None]

@@ -1,0 +1,53 @@
+"""What the network has to see of each image, and how views of many images share batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cornernet.engine.geometry import Placement, Size, place_fit, place_original
+from cornernet.engine.model_card import ModelCard
+from cornernet.engine.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class View:
+    """One canvas to run: the image (its position in the window) and where it lies."""
+
+    image: int
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """Which views an image gets: every scale, plain and, if `mirror`, mirrored.
+
+    fit: (height, width) [px] of the one canvas all images are scaled to; None keeps their resolution.
+    """
+
+    card: ModelCard
+    protocol: Protocol
+    fit: Size | None
+    scales: tuple[float, ...]
+    mirror: bool
+
+    def placements(self, image: Size) -> list[Placement]:
+        """Scale by scale, plain before mirrored. Raises ImageError if a canvas would be too large for the model."""
+        placements = []
+        for scale in self.scales:
+            if self.fit is None:
+                plain = place_original(image, self.card, self.protocol, scale=scale)
+            else:
+                plain = place_fit(image, self.fit, self.protocol, scale=scale)
+            placements += [plain, plain.mirror()] if self.mirror else [plain]
+        return placements
+
+
+def batches(views: Sequence[View], batch_size: int) -> Iterator[list[View]]:
+    """Views of one canvas size at a time, in order, at most `batch_size` together; the last of a size may be short."""
+    groups: dict[Size, list[View]] = {}
+    for view in views:
+        groups.setdefault(view.placement.canvas, []).append(view)
+    for members in groups.values():
+        for start in range(0, len(members), batch_size):
+            yield members[start : start + batch_size]

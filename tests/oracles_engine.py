@@ -1,0 +1,109 @@
+"""Slow, obviously right references for the engine. numpy only, plain loops; nothing here imports the project."""
+
+import numpy as np
+
+f32 = np.float32
+
+
+def iou(a, b, pixel=0):
+    """Overlap of two boxes x1 y1 x2 y2, float32; `pixel` is added to each side."""
+    pixel = f32(pixel)
+    width = max(f32(0), min(a[2], b[2]) - max(a[0], b[0]) + pixel)
+    height = max(f32(0), min(a[3], b[3]) - max(a[1], b[1]) + pixel)
+    common = width * height
+    areas = [(c[2] - c[0] + pixel) * (c[3] - c[1] + pixel) for c in (a, b)]
+    union = areas[0] + areas[1] - common
+    return common / union if union > 0 else f32(0)
+
+
+def official_iou(a, b):
+    """The same with one pixel added to each side, rounded as the official C code does: sums in double, values in
+    float.
+    """
+    width = f32(np.float64(min(a[2], b[2]) - max(a[0], b[0])) + 1)
+    height = f32(np.float64(min(a[3], b[3]) - max(a[1], b[1])) + 1)
+    if width <= 0 or height <= 0:
+        return f32(0)
+    area = f32((np.float64(b[2] - b[0]) + 1) * (np.float64(b[3] - b[1]) + 1))
+    union = (
+        (np.float64(a[2] - a[0]) + 1) * (np.float64(a[3] - a[1]) + 1) + np.float64(area) - np.float64(width * height)
+    )
+    return width * height / f32(union)
+
+
+def decay(overlap, method, sigma, threshold):
+    if method == "gaussian":
+        return f32(np.exp(np.float64(-(overlap * overlap) / f32(sigma))))
+    if overlap > f32(threshold):
+        return f32(1) - overlap if method == "linear" else f32(0)
+    return f32(1)
+
+
+def soft_nms(boxes, scores, labels, *, method="gaussian", sigma=0.5, threshold=0.5, min_score=0.001, limit=100):
+    """Greedy over all classes: take the best current score (ties: higher original score, then lower row), weaken its
+    class.
+    """
+    current = scores.astype(f32).copy()
+    left = [row for row in range(len(scores)) if scores[row] >= min_score]
+    taken, taken_scores = [], []
+    while left and len(taken) < limit:
+        best = max(left, key=lambda row: (current[row], scores[row], -row))
+        if current[best] < min_score:
+            break
+        left.remove(best)
+        taken.append(best)
+        taken_scores.append(current[best])
+        for row in left:
+            if labels[row] == labels[best]:
+                current[row] *= decay(iou(boxes[best], boxes[row]), method, sigma, threshold)
+    return np.array(taken, np.int64), np.array(taken_scores, f32)
+
+
+def soft_nms_per_class(boxes, scores, labels, **options):
+    """Every class to the end on its own, then the best `limit` of all: what the definition above must be equal to."""
+    limit = options.pop("limit", 100)
+    rows, decayed = [], []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        taken, taken_scores = soft_nms(boxes[members], scores[members], labels[members], limit=len(members), **options)
+        rows += members[taken].tolist()
+        decayed += taken_scores.tolist()
+    best = sorted(range(len(rows)), key=lambda place: (-decayed[place], -scores[rows[place]], rows[place]))[:limit]
+    return np.array([rows[place] for place in best], np.int64), np.array([decayed[place] for place in best], f32)
+
+
+def soft_nms_in_place(rows, *, method, sigma=0.5, threshold=0.5, min_score=0.001, exponent=None):
+    """The official loop, element by element: (n, 7) float32 rewritten, the number of real rows returned."""
+    count = len(rows)
+    for place in range(len(rows)):
+        best = place
+        for other in range(place + 1, count):
+            if rows[best, 4] < rows[other, 4]:
+                best = other
+        taken = rows[best, :5].copy()
+        rows[best, :5] = rows[place, :5]
+        rows[place, :5] = taken
+        sums = corner_terms(rows[place], f32(1))
+        other = place + 1
+        while other < count:
+            overlap = official_iou(taken, rows[other])
+            if overlap > 0:
+                weight = decay(overlap, method, sigma, threshold)
+                if exponent is not None:
+                    sums = sums + corner_terms(rows[other], (f32(1) - weight) ** f32(exponent))
+                rows[other, 4] *= weight
+                if rows[other, 4] < min_score:
+                    count -= 1
+                    rows[other, :5] = rows[count, :5]
+                    continue
+            other += 1
+        if exponent is not None:
+            rows[place, :2] = sums[:2] / sums[4]
+            rows[place, 2:4] = sums[2:4] / sums[5]
+    return count
+
+
+def corner_terms(row, share):
+    x1, y1, x2, y2, _, top_left, bottom_right = row
+    terms = x1 * top_left, y1 * top_left, x2 * bottom_right, y2 * bottom_right, top_left, bottom_right
+    return np.array(terms, f32) * share
