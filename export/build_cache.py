@@ -1,0 +1,79 @@
+"""Engines already built, found by content: the same ONNX, plugins, TensorRT, GPU and settings give the same file.
+
+A cache entry is `<key>.engine` with `<key>.engine.json` beside it. Nothing is trusted: an entry whose length differs
+from its card is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cornernet.engine.backends.engine_card import EngineCard, card_path, read_engine_card, write_engine_card
+from cornernet.engine.errors import ModelError
+
+KEPT = 16
+"""Engines kept, newest use first. An hourglass-104 plan is about 400 MB in half precision."""
+
+_FORMAT = 1
+"""Part of every key; raise it when the builder's output changes for the same inputs."""
+
+
+def default_folder() -> Path:
+    """`$XDG_CACHE_HOME/cornernet/engines`, by default `~/.cache/cornernet/engines`."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "cornernet" / "engines"
+
+
+def key(draft: EngineCard) -> str:
+    """Content key of a build: contents and settings decide it, file names and results do not."""
+    facts: dict[str, Any] = draft.model_dump(mode="json", exclude={"engine", "layers", "precisions", "inspected"})
+    for file in ("onnx", "plugins"):
+        facts[file] = facts[file] and facts[file]["sha256"]
+    text = json.dumps({"builder": _FORMAT, **facts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def fetch(folder: Path, draft: EngineCard, output: Path) -> EngineCard | None:
+    """Copy the engine that `draft` describes to `output`, with its sidecar; None if there is no sound entry."""
+    entry = folder / f"{key(draft)}.engine"
+    try:
+        kept = read_engine_card(entry)
+    except ModelError:
+        return None
+    names = {"engine": kept.engine.model_copy(update={"name": output.name}), "onnx": draft.onnx}
+    card = kept.model_copy(update=names | {"plugins": draft.plugins})
+    place(output, card, lambda partial: shutil.copyfile(entry, partial))
+    entry.touch()
+    return card
+
+
+def store(folder: Path, draft: EngineCard, output: Path, card: EngineCard) -> None:
+    """Keep a copy of `output`, then forget the engines used longest ago."""
+    place(folder / f"{key(draft)}.engine", card, lambda partial: shutil.copyfile(output, partial))
+    entries = sorted(folder.glob("*.engine"), key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for entry in entries[KEPT:]:
+        card_path(entry).unlink(missing_ok=True)
+        entry.unlink(missing_ok=True)
+
+
+def place(output: Path, card: EngineCard, write: Callable[[Path], object]) -> None:
+    """Write plan, then sidecar (it vouches for the plan), so that no reader ever sees half a file."""
+    replace_file(output, write)
+    write_engine_card(output, card)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, then put it in place in one step; after a failure nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""ONNX file -> TensorRT network, with our operators as plugins or as their own definitions.
+
+The rule is the same for every version of TensorRT's parser, although these disagree on whether a plugin or a function
+of the same name wins (tensorrt 10.0 to 11.x): where the plugin is loaded, the function leaves the model in memory;
+where no plugin is wanted, the attributes that ask for one do. Then there is nothing left to choose.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from cornernet.engine.backends.engine_card import Profile
+from cornernet.engine.backends.trt_api import NAMESPACE, TensorRT
+from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
+
+PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
+
+
+class Parsed(NamedTuple):
+    """A network and what must live as long: the parser owns the weights, the builder owns both.
+
+    operators: plugin nodes by operator, as the network holds them; empty without plugins.
+    """
+
+    builder: Any
+    network: Any
+    parser: Any
+    operators: dict[str, int]
+
+
+def read_onnx(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
+    """The graph (external weights left where they are) and its card. Raises ModelError if either cannot be read."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except FileNotFoundError as error:
+        raise ModelError(f"no ONNX file at {path}. Write one: cornernet export CHECKPOINT -o {path.name}") from error
+    except DecodeError as error:
+        raise ModelError(f"{path} is not an ONNX file, or is truncated: {error}. Export it again.") from error
+    cards = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if not cards:
+        raise ModelError(f"{path} has no model card ({METADATA_KEY}). Write it with `cornernet export`.")
+    return model, ModelCard.from_json(cards[0], origin=str(path))
+
+
+def prepare(model: onnx.ModelProto, plugins: tuple[str, ...]) -> dict[str, int]:
+    """Change `model` in place so that exactly the operators in `plugins` become plugins; returns the nodes of each.
+
+    Only nodes of the main graph count: a plugin node inside a function is expanded by the parser in any case.
+    """
+    wanted: Counter[str] = Counter()
+    for node in model.graph.node:
+        if node.domain != NAMESPACE:
+            continue
+        if node.op_type in plugins:
+            wanted[node.op_type] += 1
+        else:
+            kept = [attribute for attribute in node.attribute if attribute.name not in PLUGIN_ATTRIBUTES]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    functions = [f for f in model.functions if f.domain != NAMESPACE or f.name not in plugins]
+    del model.functions[:]
+    model.functions.extend(functions)
+    return dict(wanted)
+
+
+def parse(api: TensorRT, model: onnx.ModelProto, path: Path, plugins: tuple[str, ...]) -> Parsed:
+    """Parse `model` (read from `path`, where its external weights lie) into a strongly typed network.
+
+    Raises ModelError listing the nodes the parser refuses; BackendError if a plugin that is loaded is not used.
+    """
+    trt = api.module
+    wanted = prepare(model, plugins)
+    with api.logger.collect() as errors:
+        builder = trt.Builder(api.logger)
+        if builder is None:
+            raise BackendError(f"{api.flavour} {api.version} has no builder here: {'; '.join(errors)}")
+        network = builder.create_network(api.network_flags())
+        parser = trt.OnnxParser(network, api.logger)
+        if not parser.parse(model.SerializeToString(), str(path)):
+            raise ModelError(f"{api.flavour} {api.version} refuses {path}: {_parser_errors(parser)}")
+    found = sum(network.get_layer(index).type == trt.LayerType.PLUGIN_V3 for index in range(network.num_layers))
+    if found != sum(wanted.values()):
+        raise BackendError(
+            f"{path} has {sum(wanted.values())} nodes for the plugin library ({_counted(wanted)}), but the parser of "
+            f"{api.flavour} {api.version} made {found} plugin layers. Build with --plugins none, and report this."
+        )
+    return Parsed(builder, network, parser, wanted)
+
+
+def _counted(operators: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(operators.items())) or "none"
+
+
+def _parser_errors(parser: Any) -> str:
+    """Each error with its node, so that it can be found in the graph."""
+    lines = []
+    for index in range(parser.num_errors):
+        parser_error = parser.get_error(index)
+        name = parser_error.node_name() or f"number {parser_error.node()}"
+        lines.append(f"node {name} ({parser_error.node_operator() or 'graph'}): {parser_error.desc()}")
+    return "; ".join(lines) or "no reason given"
+
+
+def check_profiles(card: ModelCard, network: Any, profiles: tuple[Profile, ...]) -> None:
+    """Raise ModelError unless every shape of every profile can be run: sides the network can halve and double without
+    a rest (card.size_multiple), within max_size, and equal to dimensions that the file fixes."""
+    shape = network.get_input(0).shape
+    if network.get_input(0).name != INPUT or len(shape) != 4:
+        raise ModelError(
+            f"input {network.get_input(0).name} has shape {tuple(shape)}; expected {INPUT} (N, H, W, 3). "
+            "Only files of `cornernet export` can be built."
+        )
+    for profile in profiles:
+        for corner in (profile.min, profile.opt, profile.max):
+            illegal = [side for side in corner[1:] if not card.is_legal_side(side)]
+            if illegal:
+                raise ModelError(
+                    f"profile {profile}: a side of {illegal[0]} px cannot be run by {card.name}: up to {card.max_size} "
+                    f"px, and rounding up to a multiple of {card.size_multiple} may add at most {card.stride - 1} px. "
+                    f"Next legal side: {min(next_legal_side(card, illegal[0]), card.max_size)}"
+                )
+            if any(fixed not in (-1, asked) for fixed, asked in zip(tuple(shape)[:3], corner)):
+                raise ModelError(f"profile {profile}: this file has fixed sizes {tuple(shape)[:3]} (-1: any)")
+
+
+def next_legal_side(card: ModelCard, side_px: int) -> int:
+    """`side_px` itself if legal, else the next multiple of the card's size rule [px]."""
+    return side_px if card.is_legal_side(side_px) else -(-side_px // card.size_multiple) * card.size_multiple
+
+
+def default_profile(card: ModelCard, shape: tuple[int, ...]) -> Profile:
+    """One profile for everything the file accepts, tuned for four images of the training size: 1 image of the smallest
+    legal canvas up to 8 of the largest. A service that knows its canvases gives narrower ones: less memory, faster.
+
+    shape: the network's input (N, H, W, 3), -1 where any size goes.
+    """
+    smallest = card.size_multiple - card.stride + 1
+    largest = card.max_size // card.size_multiple * card.size_multiple or card.max_size
+    height, width = (min(next_legal_side(card, side), largest) for side in card.train_size or (512, 512))
+
+    def fixed(corner: tuple[int, int, int]) -> Any:
+        return tuple(size if any_size < 0 else any_size for size, any_size in zip(corner, shape))
+
+    return Profile(min=fixed((1, smallest, smallest)), opt=fixed((4, height, width)), max=fixed((8, largest, largest)))
