@@ -35,7 +35,7 @@ def open_backend(path: str | Path, **options: Any) -> Backend:
 
         return OnnxRuntimeBackend(path, **options)
     try:
-        from cornernet.engine.backends.tensorrt import TensorRtBackend
+        from cornernet.engine.backends.tensorrt import TensorRTBackend
     except ImportError as error:
         raise BackendError(f"{path}: TensorRT cannot be used here ({error}): pip install 'cornernet[gpu]'") from error
-    return TensorRtBackend(path, **options)
+    return TensorRTBackend(path, **options)

@@ -185,12 +185,12 @@ def _python_logger(trt: Any) -> Any:
     class PythonLogger(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self._listeners: list[deque[str]] = []
+            self._listeners: dict[int, deque[str]] = {}
 
         def log(self, severity: Any, message: str) -> None:
             level = levels[severity]
             if level == logging.ERROR:
-                for listener in tuple(self._listeners):
+                for listener in tuple(self._listeners.values()):
                     listener.append(" ".join(message.split()))
                 # An error is reported once, by the exception that carries it; without a listener it is logged as is.
                 level = logging.DEBUG if self._listeners else level
@@ -200,10 +200,10 @@ def _python_logger(trt: Any) -> Any:
         def collect(self) -> Iterator[Any]:
             """The error lines of the enclosed step, newest 20. Threads share TensorRT's log: may see each other's."""
             errors: deque[str] = deque(maxlen=20)
-            self._listeners.append(errors)
+            self._listeners[id(errors)] = errors
             try:
                 yield errors
             finally:
-                self._listeners.remove(errors)
+                del self._listeners[id(errors)]
 
     return PythonLogger()

@@ -11,6 +11,7 @@ would overwrite; the contexts of a worker share one block of scratch memory, sin
 from __future__ import annotations
 
 import logging
+import threading
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -37,6 +38,10 @@ ALIGNMENT = 256
 
 DTYPES = {"labels": np.int32, "counts": np.int32}
 """Of the contract's outputs; the others are float32."""
+
+
+_CREATING = threading.Lock()
+"""Contexts are made one at a time: TensorRT promises thread safety between contexts, not for making them."""
 
 
 class Plan(NamedTuple):
@@ -210,7 +215,7 @@ class Worker:
         return view[:images].astype(DTYPES.get(name, np.float32), copy=True)
 
     def _slot(self, profile: int, shape: Shape) -> Slot:
-        """The context for `shape`. A runtime that records graphs itself keeps one context per profile for all shapes."""
+        """The context for `shape`; a runtime that records graphs itself has one per profile for all shapes."""
         key = (profile, None if self._api.has_own_graphs else shape)
         slot = self._slots.get(key)
         if slot is None:
@@ -227,7 +232,7 @@ class Worker:
 
     def _context(self, profile: int) -> Any:
         trt, engine = self._api.module, self._plan.engine
-        with self._api.logger.collect() as errors:
+        with self._api.logger.collect() as errors, _CREATING:
             if self._api.has_own_graphs:
                 context = _context_rtx(trt, engine)
             else:
