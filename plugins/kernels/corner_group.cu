@@ -1,0 +1,147 @@
+// Pairs of corners: one block per image tests all K x K pairs, selects the best num_dets, sorts and writes them.
+//
+// Steps    test (survivors appended to the workspace) -> select (only if more survive than are wanted) -> sort in
+//          shared memory -> write. The corner arrays are 4 KB at K=100 and come from the cache.
+// Budget   K=100: 10 000 pairs are 10 per thread. Test 1 us (most pairs fail at the labels), sort of up to 1024 keys
+//          2 us, write 0.5 us; with a selection, when more than num_dets survive, 2 us more. Below 10 us with launch.
+//          K=1000: 1 000 pairs per thread, some 0.1 ms: latency of one block, accepted for an extreme setting.
+// Atomics  One per warp and step on one counter in shared memory.
+// Widths   K * K <= 10^6 pairs per image; offsets of images are 64-bit.
+#include "corner_group.h"
+
+#include "block_select.h"
+
+namespace cornernet {
+namespace {
+
+constexpr int kMaxCorners = 1000;
+constexpr int kMaxDets = 3840;  // TensorRT's own limit for TopK, so that both definitions of the operator accept the same
+constexpr int kSortSize = 4096;
+constexpr int kThreads = 1024;
+static_assert(kMaxDets <= kSortSize, "all detections are sorted at once");
+
+struct Corners {
+    float const* scores;
+    int32_t const* labels;
+    float const* embeddings;
+    float const* x;
+    float const* y;
+};
+struct Detections {
+    float* boxes;
+    float* scores;
+    float* corner_scores;
+    int32_t* labels;
+    int32_t* counts;
+};
+struct Rules {
+    int corners, num_dets;
+    float max_distance;
+    bool reject_zero_size;
+};
+struct GroupShared {
+    Key keys[kSortSize];
+    Selection selection;
+    unsigned count;
+};
+static_assert(sizeof(GroupShared) <= 48 * 1024, "fits without opting in to more shared memory");
+
+// Both corner scores count the same (section 4.2). Multiplying by a half is exact, so there is one rounding.
+__device__ inline float pair_score(float top_left, float bottom_right) { return (top_left + bottom_right) * 0.5f; }
+
+// The key of pair (i, j), kNoKey if the corners cannot belong to one object. Every comparison is false for NaN.
+__device__ inline Key pair_key(Corners const& top_left, Corners const& bottom_right, int64_t image_offset, int i, int j, Rules const& rules) {
+    int64_t const a = image_offset + i, b = image_offset + j;
+    int32_t const label = top_left.labels[a];
+    if (label < 0 || label != bottom_right.labels[b]) return kNoKey;
+    if (!(fabsf(top_left.embeddings[a] - bottom_right.embeddings[b]) <= rules.max_distance)) return kNoKey;
+    float const width = top_left.x[a], right = bottom_right.x[b], top = top_left.y[a], bottom = bottom_right.y[b];
+    bool const ordered = rules.reject_zero_size ? right > width && bottom > top : right >= width && bottom >= top;
+    float const score = pair_score(top_left.scores[a], bottom_right.scores[b]);
+    return ordered && score == score ? make_key(score, static_cast<uint32_t>(i * rules.corners + j)) : kNoKey;
+}
+
+// survivors: (images, corners * corners) keys. Written and read by the same block, so not __restrict__ const:
+// the read-only cache would not see the writes.
+__global__ void __launch_bounds__(kThreads) corner_group_kernel(Corners top_left, Corners bottom_right, Detections out, Key* survivors, Rules rules) {
+    GroupShared& shared = *static_cast<GroupShared*>(dynamic_shared_memory());
+    int const image = blockIdx.x;
+    int const pairs = rules.corners * rules.corners;
+    int64_t const corner_offset = static_cast<int64_t>(image) * rules.corners;
+    survivors += static_cast<int64_t>(image) * pairs;
+
+    if (threadIdx.x == 0) shared.count = 0;
+    __syncthreads();
+    for (int begin = 0; begin < pairs; begin += kThreads) {  // the same trips for all lanes, append needs them
+        int const pair = begin + static_cast<int>(threadIdx.x);
+        Key const key = pair < pairs ? pair_key(top_left, bottom_right, corner_offset, pair / rules.corners, pair % rules.corners, rules) : kNoKey;
+        append(key, key != kNoKey, survivors, &shared.count);
+    }
+    __syncthreads();  // survivors and their number are visible to the block
+    unsigned const count = shared.count;
+    __syncthreads();  // collect resets the counter
+
+    unsigned const num_dets = static_cast<unsigned>(rules.num_dets);
+    auto const source = [=](unsigned i) { return survivors[i]; };
+    Key const threshold = count > num_dets ? kth_key(source, count, num_dets, shared.selection) : 1;
+    unsigned const kept = count > num_dets ? num_dets : count;
+    unsigned const size = power_of_two(kept);
+    collect(source, count, threshold, shared.keys, size, &shared.count);
+    sort_descending(shared.keys, size);
+
+    for (unsigned row = threadIdx.x; row < num_dets; row += blockDim.x) {
+        int64_t const det = static_cast<int64_t>(image) * num_dets + row;
+        float box[4] = {0.0f, 0.0f, 0.0f, 0.0f}, score = -1.0f, corner_scores[2] = {0.0f, 0.0f};
+        int32_t label = -1;
+        if (row < kept) {
+            uint32_t const pair = index_of(shared.keys[row]);
+            int64_t const a = corner_offset + pair / rules.corners, b = corner_offset + pair % rules.corners;
+            box[0] = top_left.x[a], box[1] = top_left.y[a], box[2] = bottom_right.x[b], box[3] = bottom_right.y[b];
+            corner_scores[0] = top_left.scores[a], corner_scores[1] = bottom_right.scores[b];
+            score = pair_score(corner_scores[0], corner_scores[1]);
+            label = top_left.labels[a];
+        }
+#pragma unroll
+        for (int side = 0; side < 4; ++side) out.boxes[det * 4 + side] = box[side];
+        out.corner_scores[det * 2] = corner_scores[0];
+        out.corner_scores[det * 2 + 1] = corner_scores[1];
+        out.scores[det] = score;
+        out.labels[det] = label;
+    }
+    if (threadIdx.x == 0) out.counts[image] = static_cast<int32_t>(kept);
+}
+
+Corners corners_at(void const* const* inputs) {
+    return {static_cast<float const*>(inputs[0]), static_cast<int32_t const*>(inputs[1]), static_cast<float const*>(inputs[2]),
+        static_cast<float const*>(inputs[3]), static_cast<float const*>(inputs[4])};
+}
+
+}  // namespace
+}  // namespace cornernet
+
+size_t cornernet_corner_group_workspace(int32_t images, int32_t corners) {
+    if (images < 0 || corners < 1 || corners > cornernet::kMaxCorners) return 0;
+    return sizeof(cornernet::Key) * static_cast<size_t>(images) * corners * corners;
+}
+
+int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, void* workspace, int32_t images, int32_t corners,
+    int32_t num_dets, float max_distance, int32_t reject_zero_size, void* stream) {
+    using namespace cornernet;
+    bool const sizes_are_valid = images >= 0 && corners >= 1 && corners <= kMaxCorners && num_dets >= 1 && num_dets <= kMaxDets;
+    if (!sizes_are_valid || inputs == nullptr || outputs == nullptr) return cudaErrorInvalidValue;
+    if (images == 0) return cudaSuccess;
+    for (int i = 0; i < 10; ++i)
+        if (inputs[i] == nullptr) return cudaErrorInvalidValue;
+    for (int i = 0; i < 5; ++i)
+        if (outputs[i] == nullptr) return cudaErrorInvalidValue;
+    if (workspace == nullptr) return cudaErrorInvalidValue;
+    Detections const out = {static_cast<float*>(outputs[0]), static_cast<float*>(outputs[1]), static_cast<float*>(outputs[2]),
+        static_cast<int32_t*>(outputs[3]), static_cast<int32_t*>(outputs[4])};
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(static_cast<unsigned>(images));
+    config.blockDim = dim3(kThreads);
+    config.dynamicSmemBytes = sizeof(GroupShared);
+    config.stream = static_cast<cudaStream_t>(stream);
+    Rules const rules = {corners, num_dets, max_distance, reject_zero_size != 0};
+    return cudaLaunchKernelEx(&config, corner_group_kernel, corners_at(inputs), corners_at(inputs + 5), out, static_cast<Key*>(workspace), rules);
+}

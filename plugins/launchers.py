@@ -1,0 +1,81 @@
+"""The C entry points of libcornernet_plugins.so, for ctypes. Arguments are device addresses (int), shapes and a stream.
+
+The contracts stand in kernels/corner_pool.h, corner_peaks.h and corner_group.h; the names are the same here. Works with
+any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or `cornernet.plugins.driver`.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
+LAYOUTS = {"planes": 0, "channels_last_8": 1}
+CORNERS = {"top_left": 0, "bottom_right": 1}
+
+_address, _int = ctypes.c_void_p, ctypes.c_int32
+_SIGNATURES = {
+    "cornernet_corner_pool": (_int, [_address] * 3 + [_int] * 7 + [_address]),
+    "cornernet_corner_peaks": (_int, [_address] * 5 + [_int] * 6 + [_address]),
+    "cornernet_corner_peaks_workspace": (ctypes.c_size_t, [_int] * 5),
+    "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
+    "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
+}
+
+
+class LaunchError(RuntimeError):
+    """A launcher returned something other than cudaSuccess; `.code` is the cudaError_t."""
+
+    def __init__(self, entry_point: str, code: int):
+        hint = "an argument is outside the range its header allows" if code == 1 else "see cudaError_t in the CUDA documentation"
+        super().__init__(f"{entry_point} returned CUDA error {code}: {hint}")
+        self.code = code
+
+
+class Launchers:
+    """One loaded library. Every call enqueues on `stream` and returns at once."""
+
+    def __init__(self, library: Path | str):
+        self.library = ctypes.CDLL(str(library))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self.library, name)
+            function.restype, function.argtypes = result, arguments
+
+    def _call(self, name: str, *arguments: object) -> None:
+        code = getattr(self.library, name)(*arguments)
+        if code != 0:
+            raise LaunchError(name, code)
+
+    def corner_pool(
+        self, first: int, second: int, pooled: int, shape: Sequence[int], *, corner: str, type: str, layout: str = "planes", stream: int = 0
+    ) -> None:
+        """`shape` (N, C, h, w) also for channels last."""
+        self._call("cornernet_corner_pool", first, second, pooled, *shape, TYPES[type], LAYOUTS[layout], CORNERS[corner], stream)
+
+    def corner_peaks(
+        self, logits: int, scores: int, labels: int, cells: int, workspace: int, shape: Sequence[int], *, top_k: int, type: str, stream: int = 0
+    ) -> None:
+        self._call("cornernet_corner_peaks", logits, scores, labels, cells, workspace, *shape, top_k, TYPES[type], stream)
+
+    def corner_peaks_workspace(self, shape: Sequence[int], top_k: int) -> int:
+        return self.library.cornernet_corner_peaks_workspace(*shape, top_k)
+
+    def corner_group(
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        workspace: int,
+        images: int,
+        corners: int,
+        *,
+        num_dets: int,
+        max_distance: float = 0.5,
+        reject_zero_size: bool = False,
+        stream: int = 0,
+    ) -> None:
+        pointers_in, pointers_out = (_address * len(inputs))(*inputs), (_address * len(outputs))(*outputs)
+        self._call(
+            "cornernet_corner_group", pointers_in, pointers_out, workspace, images, corners, num_dets, max_distance, reject_zero_size, stream
+        )
+
+    def corner_group_workspace(self, images: int, corners: int) -> int:
+        return self.library.cornernet_corner_group_workspace(images, corners)

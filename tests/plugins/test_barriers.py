@@ -1,0 +1,62 @@
+"""A test of the tests: take one barrier out of a kernel, and the race detector must notice.
+
+A detector that never reports anything proves nothing, and a barrier that nobody misses is waiting for nothing.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+KERNELS = Path(__file__).resolve().parents[2] / "plugins" / "kernels"
+BARRIER = re.compile(r"^\s*(if \(.*\) |else )?(__syncthreads|__syncwarp|cluster_sync)\(\);")
+
+
+def barriers() -> list[tuple[str, int]]:
+    found = []
+    for path in sorted([*KERNELS.glob("*.cu"), KERNELS / "block_select.h"]):
+        for number, line in enumerate(path.read_text().splitlines()):
+            if BARRIER.match(line):
+                found.append((path.name, number))
+    return found
+
+
+def exercise(kernels) -> None:
+    """Shapes that take every branch around a barrier: several bands, segments, strips, parts and shrinks."""
+    rng = np.random.default_rng(0)
+    for seed in (0, 1, 2):
+        kernels.configure(seed=seed)
+        for shape, layout in [((1, 1, 70, 40), "planes"), ((1, 1, 20, 270), "planes"), ((1, 8, 40, 40), "channels_last_8")]:
+            first, second = rng.standard_normal((2, *shape)).astype(np.float16)
+            kernels.corner_pool(first, second, "top_left", layout)
+        kernels.corner_peaks(np.linspace(-5, 5, 2 * 96 * 128, dtype=np.float32).reshape(1, 2, 96, 128), 20)
+        kernels.corner_peaks(rng.integers(-9, 9, (1, 2, 130, 128)).astype(np.float32), 300)
+        corners = [rng.random((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), np.zeros((1, 40)), np.zeros((1, 40))]
+        for num_dets in (150, 900):
+            kernels.corner_group(corners, [corners[0][:, ::-1], *corners[1:]], num_dets=num_dets)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "line"), barriers())
+def test_the_race_detector_misses_every_barrier_that_is_taken_out(racecheck_of, tmp_path, file, line, capfd):
+    sources = tmp_path / "kernels"
+    shutil.copytree(KERNELS, sources)
+    lines = (sources / file).read_text().splitlines()
+    lines[line] = BARRIER.sub(lambda barrier: f"{barrier[1] or ''};", lines[line])
+    (sources / file).write_text("\n".join(lines) + "\n")
+    mutant = racecheck_of(sources, tmp_path)
+    try:
+        exercise(mutant)
+    except (RuntimeError, AssertionError):
+        return  # a deadlock, or wild writes: noticed all the same
+    assert mutant.launchers.library.racecheck_races() > 0
+    assert "no barrier between" in capfd.readouterr().err
+
+
+def test_the_race_detector_is_silent_on_the_kernels_as_they_are(racecheck_of):
+    kernels = racecheck_of(None, None)
+    before = kernels.launchers.library.racecheck_races()
+    exercise(kernels)
+    assert kernels.launchers.library.racecheck_races() == before
