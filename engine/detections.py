@@ -49,7 +49,7 @@ class Detections:
             raise ValueError(f"boxes, scores, labels have shapes {shapes}; expected (n, 4), (n,), (n,) with one n")
         if self.class_names and count and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_names):
             raise ValueError(
-                f"labels reach from {self.labels.min()} to {self.labels.max()}, but there are {len(self.class_names)} classes"
+                f"labels from {self.labels.min()} to {self.labels.max()}, but there are {len(self.class_names)} classes"
             )
         if self.category_ids and len(self.category_ids) != len(self.class_names):
             raise ValueError(f"{len(self.class_names)} class names but {len(self.category_ids)} category ids")

@@ -211,15 +211,17 @@ class Detector:
         return [self._result(loaded, found[position]) for position, loaded in enumerate(window)]
 
     def _run_batch(self, batch: list[View], window: list[_Loaded], found: dict[int, list[Candidates]]) -> None:
-        canvases = [
-            place_on_canvas(window[view.image].pixels, view.placement, self.card, self.protocol) for view in batch
-        ]
-        raw = self._backend.run(np.stack(canvases))
+        canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), np.uint8)
+        for canvas, view in zip(canvases, batch):
+            pixels = window[view.image].pixels
+            assert pixels is not None
+            place_on_canvas(pixels, view.placement, self.card, self.protocol, out=canvas)
+        raw = self._backend.run(canvases)
         for row, view in enumerate(batch):
             found[view.image].append(to_candidates(raw, row, view.placement, self.protocol))
 
     def _result(self, loaded: _Loaded, views: list[Candidates]) -> Detections:
-        about = {
+        about: dict[str, Any] = {
             "class_names": self.card.class_names,
             "category_ids": self.card.category_ids,
             "image_size": None if loaded.pixels is None else loaded.pixels.shape[:2],

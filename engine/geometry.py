@@ -90,8 +90,9 @@ def place_original(image: Size, card: ModelCard, protocol: Protocol, *, scale: f
     canvas = tuple(canvas_side(side, card.size_multiple, protocol.canvas) for side in (height, width))
     if max(canvas) > card.max_size:
         raise ImageError(
-            f"image of {image[1]}x{image[0]} pixels at scale {scale:g} needs a canvas of {canvas[1]}x{canvas[0]}, but this "
-            f'model accepts sides up to {card.max_size}. Use resize="fit", a smaller scale, or export with a larger --max-size.'
+            f"image of {image[1]}x{image[0]} pixels at scale {scale:g} needs a canvas of {canvas[1]}x{canvas[0]}, "
+            f'but this model accepts sides up to {card.max_size}. Use resize="fit", a smaller scale, '
+            "or export with a larger --max-size."
         )
     factors = (scale, scale) if protocol.nominal_scale else (height / image[0], width / image[1])
     return _centred(image, (height, width), (canvas[0], canvas[1]), factors, protocol)

@@ -13,7 +13,7 @@ import numpy as np
 from cornernet.engine.errors import ImageError
 from cornernet.engine.image_headers import check_complete, size_from_header
 
-ImageSource = str | os.PathLike[str] | bytes | np.ndarray
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray
 """A path, the content of an image file, or an array (H, W, 3) uint8 BGR."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
@@ -42,7 +42,8 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     if isinstance(source, str | os.PathLike):
         return decode_image(_read_file(Path(source), max_pixels), str(source), max_pixels=max_pixels)
     raise ImageError(
-        f"an image of type {type(source).__name__} cannot be used; expected a path, bytes, or an array (H, W, 3) uint8 BGR"
+        f"an image of type {type(source).__name__} cannot be used; "
+        "expected a path, bytes, or an array (H, W, 3) uint8 BGR"
     )
 
 
@@ -53,7 +54,8 @@ def decode_image(data: bytes, origin: str, *, max_pixels: int = MAX_PIXELS) -> n
     size = size_from_header(data)
     if size is None:
         raise ImageError(
-            f"{origin}: not an image that can be read; expected JPEG, PNG, BMP, WebP, TIFF, GIF or PNM with an intact header"
+            f"{origin}: not an image that can be read; "
+            "expected JPEG, PNG, BMP, WebP, TIFF, GIF or PNM with an intact header"
         )
     _check_size(*size, origin, max_pixels)
     check_complete(data, origin)
@@ -78,16 +80,19 @@ def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[Imag
     if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
         images = [images]
     for source in images:
-        found = _find_files(source) if isinstance(source, str | os.PathLike) else []
-        yield from found or [source]
+        yield from _find_files(source) or [source]
 
 
-def _find_files(source: str | os.PathLike[str]) -> list[Path]:
+def _find_files(source: ImageSource) -> list[ImageSource]:
+    """The files of a directory or a glob; nothing if `source` is neither."""
+    if not isinstance(source, str | os.PathLike):
+        return []
     path = Path(source)
     if path.is_dir():
         return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
     if glob.has_magic(str(source)) and not path.exists():
-        return sorted(Path(name) for name in glob.glob(str(source), recursive=True) if Path(name).is_file())
+        names = glob.iglob(str(source), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
+        return sorted(path for path in map(Path, names) if path.is_file())
     return []
 
 

@@ -43,7 +43,7 @@ def onnxruntime_problem() -> Problem | None:
         listed = " and ".join(f"{name} {number}" for name, number in found.items())
         return Problem(
             f"{listed} are both installed and overwrite each other.",
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'cornernet[gpu]' (without a GPU: 'cornernet[cpu]')",
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'cornernet[gpu]' (no GPU: 'cornernet[cpu]')",
         )
     return None
 

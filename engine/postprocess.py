@@ -95,6 +95,8 @@ def _suppress_in_place(
     tables, labels = [np.empty((0, 7), np.float32)], [np.empty(0, np.int32)]
     for label in np.unique(found.labels):
         rows = table[found.labels == label]
+        if protocol.drop_weak:
+            rows = rows[rows[:, 4] >= suppression.min_score]
         count = soft_nms_in_place(
             rows,
             method=suppression.method,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 _POLL_SECONDS = 0.05
 
 
-def prefetch(items: Iterable[Item], work: Callable[[Item], Result], ahead: int) -> Iterator[Result]:
+def prefetch(items: Iterable[Item], work: Callable[[Item], Result], ahead: int) -> Generator[Result, None, None]:
     """`map(work, items)`, in order, with at most `ahead` results waiting.
 
     Nothing is read before the first result is asked for. Closing the generator ends the thread; what `items` or `work`

@@ -10,26 +10,29 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
 
 
-def place_on_canvas(image: np.ndarray, placement: Placement, card: ModelCard, protocol: Protocol) -> np.ndarray:
+def place_on_canvas(
+    image: np.ndarray, placement: Placement, card: ModelCard, protocol: Protocol, *, out: np.ndarray | None = None
+) -> np.ndarray:
     """The network's input for one view.
 
     Args:
         image: (H, W, 3) uint8 BGR, of the size `placement.image`.
         card: says the colour order and the padding value.
+        out: (h, w, 3) uint8 to write into, one image of a batch.
 
     Returns:
-        canvas (h, w, 3) uint8 C-contiguous in the card's channel order, padded with `card.fill`.
+        canvas (h, w, 3) uint8 in the card's channel order, padded with `card.fill`.
     """
     assert image.shape[:2] == placement.image, (image.shape, placement)
-    resized = resize(image, placement.resized, antialias=protocol.antialias)
-    if card.channel_order == "rgb":
-        resized = resized[:, :, ::-1]
-    height, width = placement.shown
-    content = resized[:height, :width]
-    canvas = np.empty((*placement.canvas, 3), np.uint8)
+    canvas = np.empty((*placement.canvas, 3), np.uint8) if out is None else out
     canvas[:] = card.fill
-    canvas[placement.top : placement.top + height, placement.left : placement.left + width] = content
-    return np.ascontiguousarray(canvas[:, ::-1]) if placement.mirrored else canvas
+    height, width = placement.shown
+    content = resize(image, placement.resized, antialias=protocol.antialias)[:height, :width]
+    if card.channel_order == "rgb":
+        content = content[:, :, ::-1]
+    upright = canvas[:, ::-1] if placement.mirrored else canvas  # a view: writing into it mirrors
+    upright[placement.top : placement.top + height, placement.left : placement.left + width] = content
+    return canvas
 
 
 def resize(image: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.ndarray:

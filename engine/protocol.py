@@ -63,7 +63,8 @@ class Protocol:
     @property
     def in_place(self) -> bool:
         """True if a decision depends on the order in which the official soft-NMS rewrites its array."""
-        return self.keep_stale or not self.move_corner_scores or not self.drop_weak or self.order == "class"
+        corrected = self.move_corner_scores and self.drop_weak and self.order == "score"
+        return self.keep_stale or self.keep_ties or not corrected
 
 
 DEFAULT = Protocol("default")

@@ -59,8 +59,8 @@ class OnnxRuntimeBackend:
         text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
             raise ModelError(
-                f"{self.path}: an ONNX file without a model card (metadata {METADATA_KEY!r}), so colour order, classes and canvas "
-                "sizes are unknown. Write it with `cornernet export`."
+                f"{self.path}: an ONNX file without a model card (metadata {METADATA_KEY!r}), so colour order, classes "
+                "and canvas sizes are unknown. Write it with `cornernet export`."
             )
         self.card = ModelCard.from_json(text, origin=str(self.path))
         self._check_contract(self._session)
@@ -124,8 +124,8 @@ class OnnxRuntimeBackend:
                 raise ModelError(f"{self.path}: no output {name!r} among {', '.join(outputs)}. Export it again.")
             if (found.type, len(found.shape)) != (_TYPES[name], _RANKS[name]):
                 raise ModelError(
-                    f"{self.path}: output {name!r} is {found.type} of {len(found.shape)} dimensions; expected {_TYPES[name]} "
-                    f"of {_RANKS[name]}. Export it again."
+                    f"{self.path}: output {name!r} is {found.type} of {len(found.shape)} dimensions; "
+                    f"expected {_TYPES[name]} of {_RANKS[name]}. Export it again."
                 )
 
 
