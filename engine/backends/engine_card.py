@@ -52,7 +52,8 @@ class Profile(_Frozen):
         try:
             shapes = [tuple(int(size) for size in part.split("x")) for part in parts]
             if len(shapes) not in (1, 3) or any(len(shape) != 3 for shape in shapes):
-                raise ValueError(f"{len(shapes)} shapes of {sorted({len(shape) for shape in shapes})} sizes")
+                counts = ", ".join(str(len(shape)) for shape in shapes)
+                raise ValueError(f"{len(shapes)} shape(s), with {counts} sizes")
             low, best, high = shapes if len(shapes) == 3 else shapes * 3
             return cls(min=low, opt=best, max=high)  # type: ignore[arg-type]
         except ValueError as error:

@@ -1,0 +1,202 @@
+"""A TensorRT runtime without a GPU: a plan is JSON, a network is fixed arithmetic on each image.
+
+It refuses what the real one refuses or quietly computes wrongly: shapes outside the profile, missing or unaligned
+addresses, missing scratch memory, recording a graph before the shape was run once, replaying a graph after its context
+was given another shape, one context in two threads. It never stands in for a GPU result.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from fake_cuda import FakeCuda
+
+from cornernet.engine.backends.trt_api import TensorRT
+from cornernet.engine.model_card import INPUT, OUTPUTS
+
+ROWS = 3
+
+
+def expected(canvases: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What the fake network gives for (N, H, W, 3) images; each row of a result depends on its own image only."""
+    images = canvases.astype(np.float64)
+    mean = images.mean(axis=(1, 2, 3))
+    rows = np.arange(ROWS)
+    first, last = canvases[:, 0, 0, 0].astype(float), canvases[:, -1, -1, 2].astype(float)
+    boxes = np.stack([np.broadcast_to(v[:, None], (len(images), ROWS)) for v in (mean, first, last, mean)], axis=2)
+    boxes = boxes + rows[None, :, None]
+    scores = mean[:, None] / (rows + 1)
+    corner_scores = np.stack([scores, scores + 1], axis=2)
+    labels = canvases[:, 0, 0, 1, None].astype(int) + rows
+    counts = canvases.max(axis=(1, 2, 3))
+    return tuple(a.astype(t) for a, t in zip((boxes, scores, corner_scores, labels, counts), TYPES.values()))
+
+
+TYPES = {name: np.int32 if name in ("labels", "counts") else np.float32 for name in OUTPUTS}
+
+
+def plan(
+    profiles: list[list[list[int]]], *, scratch: int = 4096, outputs: tuple[str, ...] = OUTPUTS, **more: Any
+) -> bytes:
+    """A serialised engine. profiles: min, opt, max of N, H, W each."""
+    return json.dumps({"profiles": profiles, "scratch": scratch, "outputs": outputs, **more}).encode()
+
+
+class Severity(enum.IntEnum):
+    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
+
+class ILogger:
+    Severity = Severity
+
+
+class Strategy(enum.Enum):
+    STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
+
+
+class Mode(enum.Enum):
+    NONE, INPUT, OUTPUT = range(3)
+
+
+class Context:
+    def __init__(self, engine: Engine, strategy: Strategy) -> None:
+        self.engine, self.strategy = engine, strategy
+        self.profile, self.shape, self.version = 0, None, 0
+        self.ready_version = -1
+        self.addresses: dict[str, int] = {}
+        self.scratch = 0
+        self.busy = threading.Lock()
+        engine.contexts += 1
+        if strategy is Strategy.STATIC:
+            self.scratch = engine.facts["scratch"]
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert self.strategy is Strategy.USER_MANAGED and address % 256 == 0
+        self.engine.cuda.bytes_at(address, size)
+        self.scratch = size
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        assert stream in self.engine.cuda.streams
+        self.profile = index
+        return index < len(self.engine.facts["profiles"])
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        low, _, high = self.engine.facts["profiles"][self.profile]
+        if name != INPUT or not all(a <= n <= b for a, n, b in zip(low, shape, high)) or shape[3] != 3:
+            return False
+        self.shape = tuple(shape)
+        self.version += 1
+        return True
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        rows = -1 if self.engine.facts.get("data_dependent") else ROWS
+        tails = {"boxes": (rows, 4), "scores": (rows,), "corner_scores": (rows, 2), "labels": (rows,), "counts": ()}
+        return (self.shape[0], *tails[name])
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        assert address % 256 == 0, f"{name} at {address:#x} is not aligned to 256 bytes"
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert self.busy.acquire(blocking=False), "one context, two threads"
+        try:
+            time.sleep(0.0005)
+            return self._enqueue(stream)
+        finally:
+            self.busy.release()
+
+    def _enqueue(self, stream: int) -> bool:
+        cuda, engine = self.engine.cuda, self.engine
+        engine.executions += 1
+        if engine.facts.get("broken"):
+            engine.logger.log(Severity.ERROR, "the fake network is broken")
+            return False
+        assert set(self.addresses) == {INPUT, *OUTPUTS} and self.scratch >= engine.facts["scratch"]
+        if cuda.is_capturing(stream) and (engine.facts.get("uncapturable") or self.ready_version != self.version):
+            cuda.invalidate_capture(stream)
+            return False
+        self.ready_version = self.version
+        shape, version, addresses = self.shape, self.version, dict(self.addresses)
+
+        def work() -> None:
+            assert version == self.version, "the context was given another shape after this was recorded"
+            content = bytes(cuda.bytes_at(addresses[INPUT], int(np.prod(shape))))
+            results = expected(np.frombuffer(content, np.uint8).reshape(shape))
+            for name, result in zip(OUTPUTS, results):
+                cuda.bytes_at(addresses[name], result.nbytes)[:] = result.tobytes()
+
+        cuda.enqueue(stream, work)
+        return True
+
+
+class Engine:
+    def __init__(self, facts: dict[str, Any], cuda: FakeCuda, logger: Any) -> None:
+        self.facts, self.cuda, self.logger = facts, cuda, logger
+        self.executions = self.contexts = 0
+        self.names = [INPUT, *facts["outputs"]]
+        self.num_io_tensors = len(self.names)
+        self.num_optimization_profiles = len(facts["profiles"])
+        self.device_memory_size_v2 = facts["scratch"]
+
+    def get_tensor_name(self, index: int) -> str:
+        return self.names[index]
+
+    def get_tensor_mode(self, name: str) -> Mode:
+        return Mode.INPUT if name == INPUT else Mode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return np.uint8 if name == INPUT else TYPES[name]
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
+        return [(*shape, 3) for shape in self.facts["profiles"][index]]
+
+    def create_execution_context(self, how: Any) -> Context | None:
+        limit = self.facts.get("contexts", 1000)
+        if self.contexts >= limit:
+            self.logger.log(Severity.ERROR, "out of contexts")
+            return None
+        return Context(self, how if isinstance(how, Strategy) else Strategy.STATIC)
+
+    def create_runtime_config(self) -> Any:
+        return SimpleNamespace(cuda_graph_strategy=None)
+
+
+def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.11") -> TensorRT:
+    """The adapter around a fake module. `api.module.engines` lists the engines it gave out."""
+    engines: list[Engine] = []
+
+    class Runtime:
+        def __init__(self, logger: Any) -> None:
+            self.logger = logger
+
+        def deserialize_cuda_engine(self, content: bytes) -> Engine | None:
+            try:
+                facts = json.loads(content)
+            except ValueError:
+                self.logger.log(Severity.ERROR, "Serialization assertion failed: version tag does not match")
+                return None
+            engines.append(Engine(facts, cuda, self.logger))
+            return engines[-1]
+
+    registry = SimpleNamespace(all_creators=[], load_library=lambda path: None)
+    module = SimpleNamespace(
+        __version__=version,
+        ILogger=ILogger,
+        Runtime=Runtime,
+        ExecutionContextAllocationStrategy=Strategy,
+        TensorIOMode=Mode,
+        DataType=SimpleNamespace(UINT8=np.uint8),
+        nptype=lambda dtype: dtype,
+        get_plugin_registry=lambda: registry,
+        engines=engines,
+    )
+    if rtx:
+        module.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)
+    return TensorRT(module, "tensorrt_rtx" if rtx else "tensorrt")  # type: ignore[arg-type]
