@@ -34,7 +34,6 @@ INSTALL = {
     "tensorrt_rtx": "pip install 'cornernet[rtx]'  (tensorrt-rtx 1.7 or newer)",
 }
 NAMESPACE = "cornernet"
-LIBRARY_NAME = "libcornernet_plugins.so"
 LIBRARY_VARIABLE = "CORNERNET_PLUGINS_LIBRARY"
 
 
@@ -153,22 +152,16 @@ def load(flavour: str | None = None) -> TensorRT:
 
 
 def find_plugin_library() -> Path | None:
-    """The compiled operators: the file named by CORNERNET_PLUGINS_LIBRARY, else the one beside the installed
-    `cornernet.plugins` (shipped in the wheel) or in a `build/` folder of a source tree. None if there is none.
+    """The compiled operators, where `cornernet.plugins.library_path` finds them; None if they were not built.
 
-    Raises BackendError if the variable names a file that does not exist.
+    Raises BackendError if CORNERNET_PLUGINS_LIBRARY names a file that does not exist.
     """
+    # By name: the engine depends on no other folder, and that one does nothing but know where its library is.
+    library: Path | None = importlib.import_module("cornernet.plugins").library_path()
     named = os.environ.get(LIBRARY_VARIABLE)
-    if named:
-        if not Path(named).is_file():
-            raise BackendError(f"{LIBRARY_VARIABLE} names {named}, which does not exist. {HOW_TO_GET_PLUGINS}")
-        return Path(named)
-    spec = importlib.util.find_spec("cornernet.plugins")
-    for folder in map(Path, (spec.submodule_search_locations or ()) if spec else ()):
-        for candidate in (folder / LIBRARY_NAME, folder.parent / "build" / LIBRARY_NAME):
-            if candidate.is_file():
-                return candidate
-    return None
+    if library is None and named:
+        raise BackendError(f"{LIBRARY_VARIABLE} names {named}, which does not exist. {HOW_TO_GET_PLUGINS}")
+    return library
 
 
 def _python_logger(trt: Any) -> Any:

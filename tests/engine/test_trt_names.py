@@ -125,7 +125,9 @@ def test_the_look_up_finds_out_names_that_do_not_exist(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "requirement", ["tensorrt-cu12-bindings==10.16.1.11", "tensorrt-cu13-bindings==11.4.0.106"], ids=["10.16", "11.4"]
+    "requirement",
+    ["tensorrt-cu12-bindings==10.12.0.36", "tensorrt-cu12-bindings==10.16.1.11", "tensorrt-cu13-bindings==11.4.0.106"],
+    ids=["10.12", "10.16", "11.4"],
 )
 def test_every_name_exists_in_the_true_bindings_of_tensorrt(root, tmp_path, requirement):
     version = requirement.partition("==")[2]
