@@ -39,7 +39,7 @@ def draw_detections(
     order = range(len(boxes)) if scores is None else np.argsort(scores, kind="stable")
     for row in order:
         x1, y1, x2, y2 = (round(float(value)) for value in boxes[row])
-        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), class_colour(int(labels[row])), thickness, cv2.LINE_AA)
+        cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), class_colour(int(labels[row])), thickness)
     for row in order:
         text = names[row] if scores is None else f"{names[row]} {scores[row]:.2f}"
         _draw_label(canvas, text, boxes[row], class_colour(int(labels[row])), text_scale, thickness)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -83,7 +83,7 @@ def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[Imag
         yield from _find_files(source) or [source]
 
 
-def _find_files(source: ImageSource) -> list[ImageSource]:
+def _find_files(source: ImageSource) -> Sequence[ImageSource]:
     """The files of a directory or a glob; nothing if `source` is neither."""
     if not isinstance(source, str | os.PathLike):
         return []

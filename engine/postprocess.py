@@ -42,6 +42,12 @@ class Suppression:
     max_per_image: int = 100
     score_threshold: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.method not in ("gaussian", "linear", "hard", None):
+            raise ValueError(f'soft_nms={self.method!r}; expected "gaussian", "linear", "hard" or None')
+        if self.max_per_image < 1:
+            raise ValueError(f"max_per_image={self.max_per_image}; expected at least 1")
+
 
 def to_candidates(raw: RawDetections, row: int, placement: Placement, protocol: Protocol) -> Candidates:
     """The valid rows of one view, image `row` of a batch, in image pixels."""

@@ -24,15 +24,20 @@ def place_on_canvas(
         canvas (h, w, 3) uint8 in the card's channel order, padded with `card.fill`.
     """
     assert image.shape[:2] == placement.image, (image.shape, placement)
-    canvas = np.empty((*placement.canvas, 3), np.uint8) if out is None else out
-    canvas[:] = card.fill
-    height, width = placement.shown
+    (rows, columns), (height, width) = placement.canvas, placement.shown
+    top, left = placement.top, placement.left
+    right, bottom = columns - left - width, rows - top - height
     content = resize(image, placement.resized, antialias=protocol.antialias)[:height, :width]
+    # OpenCV's loops: the same in numpy slices takes 1 to 2 ms per 640 x 480 image instead of 0.1.
     if card.channel_order == "rgb":
-        content = content[:, :, ::-1]
-    upright = canvas[:, ::-1] if placement.mirrored else canvas  # a view: writing into it mirrors
-    upright[placement.top : placement.top + height, placement.left : placement.left + width] = content
-    return canvas
+        content = cv2.cvtColor(content, cv2.COLOR_BGR2RGB)
+    if placement.mirrored:
+        content, left, right = cv2.flip(content, 1), right, left
+    canvas = cv2.copyMakeBorder(content, top, bottom, left, right, cv2.BORDER_CONSTANT, value=card.fill)
+    if out is None:
+        return canvas
+    out[:] = canvas
+    return out
 
 
 def resize(image: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.ndarray:

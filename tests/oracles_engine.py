@@ -107,3 +107,49 @@ def corner_terms(row, share):
     x1, y1, x2, y2, _, top_left, bottom_right = row
     terms = x1 * top_left, y1 * top_left, x2 * bottom_right, y2 * bottom_right, top_left, bottom_right
     return np.array(terms, f32) * share
+
+
+def official_canvas(image, scale, resize):
+    """The official test input before normalisation, as uint8, its border and its size: (h, w, 3), [top, left], (h,
+    w).
+    """
+    height, width = int(image.shape[0] * scale), int(image.shape[1] * scale)
+    resized = resize(image, (width, height))
+    canvas = np.zeros((height | 127, width | 127, 3), np.uint8)
+    middle_y, middle_x = canvas.shape[0] // 2, canvas.shape[1] // 2
+    for row in range(height):
+        for column in range(width):
+            y, x = middle_y - height // 2 + row, middle_x - width // 2 + column
+            # The crop ends half a canvas, rounded down, behind the centre: the last row of a full canvas is lost.
+            if y < 2 * middle_y and x < 2 * middle_x:
+                canvas[y, x] = resized[row, column]
+    return canvas, (middle_y - height // 2, middle_x - width // 2), (height, width)
+
+
+def official_results(per_scale, *, classes, merge_exponent=None, limit=100):
+    """The official post-processing. per_scale: (scale, canvas shape, border, size, dets (2, n, 8) in heatmap cells).
+
+    -> (m, 6) float32: x1 y1 x2 y2 score, class from 0, class by class.
+    """
+    joined = []
+    for scale, canvas, (top, left), (height, width), dets in per_scale:
+        dets = dets.astype(f32).copy()
+        cells = (canvas[0] + 1) // 4, (canvas[1] + 1) // 4
+        dets[1, :, [0, 2]] = cells[1] - dets[1, :, [2, 0]]
+        rows = dets.reshape(-1, 8)
+        rows[:, [0, 2]] = np.clip(rows[:, [0, 2]] / f32(cells[1] / canvas[1]) - f32(left), 0, width)
+        rows[:, [1, 3]] = np.clip(rows[:, [1, 3]] / f32(cells[0] / canvas[0]) - f32(top), 0, height)
+        rows[:, :4] /= f32(scale)
+        joined.append(rows)
+    rows = np.concatenate(joined)
+    rows = rows[rows[:, 4] > -1]
+    results = []
+    for label in range(classes):
+        members = rows[rows[:, 7] == label][:, :7].copy()
+        soft_nms_in_place(members, method="gaussian", exponent=merge_exponent)  # what it returns is ignored
+        results += [[*row[:5], label] for row in members]
+    results = np.array(results, f32).reshape(-1, 6)
+    if len(results) > limit:
+        threshold = np.sort(results[:, 4])[len(results) - limit]
+        results = results[results[:, 4] >= threshold]
+    return results
