@@ -18,7 +18,6 @@ _HOMES = {
     "RawDetections": "cornernet.engine.backends",
     "open_backend": "cornernet.engine.backends.open",
     "read_image": "cornernet.engine.images",
-    "soft_nms": "cornernet.engine.soft_nms",
 }
 
 __all__ = sorted(_HOMES)

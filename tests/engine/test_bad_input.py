@@ -97,8 +97,8 @@ def test_unusual_files_are_converted(detector, suffix, kind):
 
 def test_fit_takes_a_strip_of_20000_pixels():
     detector = Detector(FunctionBackend(lambda canvas: []), resize="fit", size=(128, 256))
-    assert [found.error for found in detector.predict([picture(1, 20000), picture(20000, 1), picture(1, 1)])] == [None]
-    *3
+    results = detector.predict([picture(1, 20000), picture(20000, 1), picture(1, 1)])
+    assert [found.error for found in results] == [None, None, None]
 
 
 @pytest.mark.parametrize("failure", [BackendError("out of memory"), RuntimeError("CUDA error"), MemoryError()])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_drawing_on_something_else_than_a_colour_image_is_refused():
 def test_neighbouring_classes_have_different_colours():
     colours = [class_colour(label) for label in range(20)]
     assert len(set(colours)) == 20
-    assert min(np.abs(np.subtract(a, b)).sum() for a, b in zip(colours, colours[1:])) > 80
+    assert min(np.abs(np.subtract(a, b)).sum() for a, b in pairwise(colours)) > 80
 
 
 @pytest.mark.skipif(importlib.util.find_spec("supervision") is not None, reason="supervision is installed")

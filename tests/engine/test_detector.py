@@ -61,10 +61,12 @@ def test_images_of_one_canvas_share_batches():
 
 def test_fit_puts_all_sizes_into_one_batch_and_scales_the_boxes_back():
     backend = FunctionBackend(bright_box)
-    images = [picture(100, 200, (50, 20, 150, 80)), picture(600, 300, (60, 120, 240, 480)), picture(64, 64, (16, 16,
-    48, 48))] results = Detector(backend, resize="fit", size=(256, 256)).predict(images, batch_size=8)
+    sizes = [(100, 200), (600, 300), (64, 64)]
+    boxes = [(50, 20, 150, 80), (60, 120, 240, 480), (16, 16, 48, 48)]
+    images = [picture(*size, box) for size, box in zip(sizes, boxes)]
+    results = Detector(backend, resize="fit", size=(256, 256)).predict(images, batch_size=8)
     assert backend.shapes == [(3, 256, 256, 3)]
-    for found, box in zip(results, [(50, 20, 150, 80), (60, 120, 240, 480), (16, 16, 48, 48)]):
+    for found, box in zip(results, boxes):
         np.testing.assert_allclose(found.boxes[0], box, atol=2)
 
 
@@ -75,7 +77,7 @@ def test_fit_uses_the_size_of_training():
 
 
 def test_a_canvas_that_does_not_suit_the_model_is_refused():
-    with pytest.raises(ModelError, match="a canvas of 100x128 .* multiples of 128 up to 1024"):
+    with pytest.raises(ModelError, match=r"a canvas of 100x128 .* multiples of 128 up to 1024"):
         Detector(FunctionBackend(bright_box), resize="fit", size=(100, 128))
     with pytest.raises(ModelError, match="2048x128"):
         Detector(FunctionBackend(bright_box), resize="fit", size=(2048, 128))

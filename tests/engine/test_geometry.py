@@ -95,7 +95,7 @@ def test_nominal_scale_divides_by_the_asked_factor_and_the_corrected_one_by_the_
 
 
 def test_an_image_too_large_for_the_model_is_refused_with_advice():
-    with pytest.raises(ImageError, match='accepts sides up to 1024. Use resize="fit"'):
+    with pytest.raises(ImageError, match=r'accepts sides up to 1024\. Use resize="fit"'):
         place_original((20000, 1), make_card(), DEFAULT)
 
 

@@ -177,5 +177,5 @@ def test_a_stack_of_arrays_is_that_many_images():
 
 
 def test_decoding_names_where_the_bytes_came_from():
-    with pytest.raises(ImageError, match="^camera 3: not an image"):
+    with pytest.raises(ImageError, match=r"^camera 3: not an image"):
         decode_image(b"nothing", "camera 3")

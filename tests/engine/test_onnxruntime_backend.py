@@ -48,7 +48,7 @@ def test_a_failure_while_running_is_a_backend_error_that_names_the_canvases(mode
 
 
 def test_a_provider_that_is_not_there_is_named_with_the_command(model):
-    with pytest.raises(BackendError, match="NoSuchExecutionProvider.*pip install"):
+    with pytest.raises(BackendError, match=r"NoSuchExecutionProvider.*pip install"):
         OnnxRuntimeBackend(model, providers=["NoSuchExecutionProvider"])
 
 

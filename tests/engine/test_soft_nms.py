@@ -116,7 +116,7 @@ def golden_cases(golden):
     table = np.load(golden / "e_soft_nms" / "soft_nms.npz")
     for key in table:
         if ".soft_nms" in key and not key.endswith(".nkeep"):
-            case, function, method, *option = key.split(".", 3)
+            case, _, method, *option = key.split(".", 3)
             yield key, table[f"{case}.in"], table[key], int(table[f"{key}.nkeep"]), method, "".join(option)
 
 
