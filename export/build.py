@@ -81,6 +81,7 @@ def build_engine(
     operators = api.load_plugins(library) if library else ()
 
     parsed = parse(api, model, source, operators)
+    del model  # up to 800 MB, which the builder may need
     shape = tuple(parsed.network.get_input(0).shape)
     chosen = tuple(Profile.parse(p) if isinstance(p, str) else p for p in profiles) or (default_profile(card, shape),)
     check_profiles(card, parsed.network, chosen)

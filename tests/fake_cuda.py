@@ -46,6 +46,7 @@ class FakeCuda:
     cudaEventDisableTiming = 2
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+    cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
     cudaDeviceAttr = SimpleNamespace(
         cudaDevAttrComputeCapabilityMajor="major",
         cudaDevAttrComputeCapabilityMinor="minor",
@@ -64,6 +65,8 @@ class FakeCuda:
         self.executables: dict[int, list[Operation]] = {}
         self.calls: dict[str, int] = defaultdict(int)
         self.last_error = 0
+        self.owner = 0
+        """Device that all device memory lies on."""
         self._numbers = itertools.count(100)
         self._addresses = itertools.count(0x7F0000000000, 1 << 32)
         self._failures: dict[str, list[int]] = defaultdict(list)
@@ -141,6 +144,13 @@ class FakeCuda:
 
     def cudaGetDeviceCount(self):
         return self._status("cudaGetDeviceCount"), self.devices
+
+    def cudaGetDevice(self):
+        return self._status("cudaGetDevice"), self._device()
+
+    def cudaPointerGetAttributes(self, address):
+        inside = any(start <= address < start + len(content) for start, content in self.device_memory.items())
+        return self._status("cudaPointerGetAttributes"), SimpleNamespace(type=2 if inside else 0, device=self.owner)
 
     def cudaSetDevice(self, device):
         self._current.device = device
@@ -231,15 +241,9 @@ class FakeCuda:
 
     def _copy(self, destination: int, source: int, size: int, kind: int) -> None:
         kinds = self.cudaMemcpyKind
-        content = (
-            bytes(self._pinned_at(source, size))
-            if kind == kinds.cudaMemcpyHostToDevice
-            else bytes(self.bytes_at(source, size))
-        )
-        if kind == kinds.cudaMemcpyDeviceToHost:
-            self._pinned_at(destination, size)[:] = content
-        else:
-            self.bytes_at(destination, size)[:] = content
+        read = self._pinned_at if kind == kinds.cudaMemcpyHostToDevice else self.bytes_at
+        write = self._pinned_at if kind == kinds.cudaMemcpyDeviceToHost else self.bytes_at
+        write(destination, size)[:] = bytes(read(source, size))
 
     def _pinned_at(self, address: int, size: int) -> memoryview:
         for start, buffer in self.pinned.items():

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -62,11 +62,9 @@ class Cuda:
     def __init__(self, runtime: Any = None, device: int = 0) -> None:
         self.runtime = _import_runtime() if runtime is None else runtime
         self.device = device
-        self._bound = threading.local()
         count = self.call("cudaGetDeviceCount")
         if not 0 <= device < count:
             raise BackendError(f"CUDA device {device} does not exist: {count} visible (CUDA_VISIBLE_DEVICES).")
-        self.use_here()
 
     def call(self, function: str, *arguments: Any) -> Any:
         """Call a CUDA function by name; returns its values without the status. Raises CudaError."""
@@ -84,12 +82,23 @@ class Cuda:
             texts.append(text.decode() if isinstance(text, bytes) else str(text))
         return texts[0], texts[1]
 
-    def use_here(self) -> None:
-        """Make this device current in the calling thread (CUDA keeps it per thread)."""
-        if getattr(self._bound, "done", False):
-            return
-        self.call("cudaSetDevice", self.device)
-        self._bound.done = True
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make this device current in the calling thread (CUDA keeps it per thread), then the caller's again."""
+        before = self.call("cudaGetDevice")
+        if before != self.device:
+            self.call("cudaSetDevice", self.device)
+        try:
+            yield
+        finally:
+            if before != self.device:
+                self.call("cudaSetDevice", before)
+
+    def device_of(self, address: int) -> int | None:
+        """Index of the device whose memory `address` lies in; None for host memory or no memory at all."""
+        kinds = self.runtime.cudaMemoryType
+        found = self.call("cudaPointerGetAttributes", address)
+        return int(found.device) if found.type in (kinds.cudaMemoryTypeDevice, kinds.cudaMemoryTypeManaged) else None
 
     def gpu_facts(self) -> GpuFacts:
         """Name, compute capability and number of multiprocessors of the device."""

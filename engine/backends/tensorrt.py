@@ -74,10 +74,10 @@ class TensorRTBackend:
         self._made = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._cuda.use_here()
         library = _load_plugins(self._api, self.facts, self.path, plugins)
-        self._runtime, self._plan = self._deserialize(library)
-        self._release(self._acquire())
+        with self._cuda.current():
+            self._runtime, self._plan = self._deserialize(library)
+            self._release(self._acquire())
 
     def _deserialize(self, library: Path | None) -> tuple[Any, Plan]:
         trt = self._api.module
@@ -110,11 +110,19 @@ class TensorRTBackend:
     def run_device(self, array: Any) -> RawDetections:
         """The same for an array on the GPU with `__cuda_array_interface__` (PyCUDA, CuPy, Numba, PyTorch), which is
         read where it lies. Work of the stream it names, or of the default stream if it names none, is waited for."""
-        return self._run(describe(array))
+        canvases = describe(array)
+        device = self._cuda.device_of(canvases.address)
+        if device != self._cuda.device:
+            where = "host memory" if device is None else f"the memory of device {device}"
+            raise ImageError(f"the array lies in {where}; expected device {self._cuda.device}, where the engine runs.")
+        return self._run(canvases)
 
     def _run(self, canvases: np.ndarray | DeviceArray) -> RawDetections:
+        with self._cuda.current():
+            return self._run_here(canvases)
+
+    def _run_here(self, canvases: np.ndarray | DeviceArray) -> RawDetections:
         images, height, width = (int(size) for size in canvases.shape[:3])
-        self._cuda.use_here()
         parts = []
         worker = self._acquire()
         try:
@@ -173,8 +181,8 @@ class TensorRTBackend:
 
     def _retire(self, worker: Worker) -> None:
         """Free a worker: the backend is closed, or the worker failed and its stream may be in any state."""
-        self._cuda.use_here()
-        worker.free()
+        with self._cuda.current():
+            worker.free()
         with self._changed:
             self._made -= 1
             self._changed.notify_all()

@@ -100,7 +100,6 @@ class Worker:
         self._record = graphs and not api.has_own_graphs
         self._slots: OrderedDict[tuple[int, Shape | None], Slot] = OrderedDict()
         self._owned: list[Any] = []
-        cuda.use_here()
         try:
             self._stream = self._own(Stream(cuda))
             engine = plan.engine
@@ -131,7 +130,6 @@ class Worker:
         Device arrays are read in place, unless the batch must be filled up or TensorRT's alignment is not met: then
         they are copied, on the device.
         """
-        self._cuda.use_here()
         slot = self._slot(profile, shape)
         images = canvases.shape[0]
         upload = isinstance(canvases, np.ndarray)

@@ -65,6 +65,17 @@ def test_device_arrays_that_do_not_fit_are_refused(tmp_path, change, words):
             rig.backend.run_device(images(1))
 
 
+def test_arrays_on_another_device_or_on_none_are_refused_before_anything_runs(tmp_path):
+    with Rig(tmp_path) as rig:
+        array = rig.cuda.device_array(images(2))
+        rig.cuda.owner = 1
+        with pytest.raises(ImageError, match="lies in the memory of device 1; expected device 0"):
+            rig.backend.run_device(array)
+        array.__cuda_array_interface__["data"] = (4096, False)
+        with pytest.raises(ImageError, match="lies in host memory"):
+            rig.backend.run_device(array)
+
+
 def test_contiguous_strides_of_a_single_image_may_be_anything_in_unit_axes(tmp_path):
     with Rig(tmp_path) as rig:
         canvases = images(1)

@@ -42,6 +42,7 @@ def test_the_backend_stays_on_its_device_in_every_thread(tmp_path):
         thread.join()
         assert_results(got[0], canvases)
         assert set(rig.cuda.stream_device.values()) == {1}
+        assert rig.cuda.cudaGetDevice() == (0, 0)  # the caller's own device is current again
 
 
 @pytest.mark.parametrize("call", ["cudaMalloc", "cudaHostAlloc"])

@@ -46,7 +46,7 @@ LOOK_UP_CUDA = """
 import json, sys
 from cuda.bindings import runtime
 names = set(dir(runtime))
-for group in ("cudaDeviceAttr", "cudaMemcpyKind", "cudaStreamCaptureMode"):
+for group in ("cudaDeviceAttr", "cudaMemcpyKind", "cudaMemoryType", "cudaStreamCaptureMode"):
     names |= set(dir(getattr(runtime, group)))
 from cornernet.engine.backends.cuda_memory import Cuda, CudaError
 try:
