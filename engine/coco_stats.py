@@ -1,0 +1,222 @@
+"""The twelve COCO numbers of a list of boxes.
+
+pycocotools is the reference. faster-coco-eval gives the same numbers several times faster and is taken when installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cornernet.engine.errors import DatasetError
+
+STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""AP over IoU .50:.05:.95, at .50, at .75, of small, medium, large objects; AR with 1, 10, 100 detections an image."""
+
+Evaluator = Literal["auto", "pycocotools", "faster-coco-eval"]
+
+
+@dataclass(frozen=True)
+class ClassStats:
+    """One class over all sizes, 100 detections per image. -1: the class has no object in the ground truth."""
+
+    name: str
+    category_id: int
+    objects: int
+    AP: float
+    AP50: float
+    AR100: float
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What `coco_stats` measured. A value is in [0, 1], or -1 where the ground truth has no object of that kind.
+
+    values: by the names of `STATS`. by_iou: AP at one IoU threshold, "0.50" to "0.95".
+    """
+
+    values: dict[str, float]
+    by_iou: dict[str, float]
+    per_class: tuple[ClassStats, ...]
+    images: int
+    objects: int
+    detections: int
+    evaluator: str
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def coco_stats(
+    ground_truth: str | Path | dict[str, Any],
+    results: str | Path | Sequence[dict[str, Any]],
+    *,
+    evaluator: Evaluator = "auto",
+    use_categories: bool = True,
+    image_ids: Iterable[int] | None = None,
+    category_ids: Iterable[int] | None = None,
+) -> Stats:
+    """Score boxes by the COCO protocol (bounding boxes, 100 detections per image).
+
+    Args:
+        ground_truth: a COCO annotation file or its content. `area` defaults to the box's, `iscrowd` to 0.
+        results: a COCO result file or its content: image_id, category_id, bbox [x, y, width, height] [px], score.
+        evaluator: which library counts; "auto" takes faster-coco-eval if it is installed.
+        use_categories: False scores localisation alone: a box of any class may match.
+        image_ids, category_ids: score these only.
+
+    Raises:
+        DatasetError: a file is unreadable, an entry lacks a field, a result names an image the ground truth lacks.
+    """
+    truth = _ground_truth(ground_truth)
+    found = _results(results, {image["id"] for image in truth["images"]})
+    library, coco_class, eval_class = _evaluator(evaluator)
+    with contextlib.redirect_stdout(io.StringIO()):  # both libraries report on stdout
+        run = eval_class(_index(coco_class, truth), _index(coco_class, {**truth, "annotations": found}), "bbox")
+        run.params.useCats = int(use_categories)
+        if image_ids is not None:
+            run.params.imgIds = sorted(image_ids)
+        if category_ids is not None:
+            run.params.catIds = sorted(category_ids)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    images = {int(image) for image in run.params.imgIds}
+    categories = {int(category) for category in run.params.catIds}
+
+    def counted(entry: dict[str, Any]) -> bool:
+        return entry["image_id"] in images and (not use_categories or entry["category_id"] in categories)
+
+    return Stats(
+        values=dict(zip(STATS, (float(value) for value in run.stats[:12]))),
+        by_iou=_by_iou(run),
+        per_class=_per_class(run, truth) if use_categories else (),
+        images=len(images),
+        objects=sum(counted(entry) and not entry["iscrowd"] for entry in truth["annotations"]),
+        detections=sum(counted(entry) for entry in found),
+        evaluator=library,
+    )
+
+
+def _evaluator(asked: Evaluator) -> tuple[str, Any, Any]:
+    """-> name, its COCO class, its COCOeval class."""
+    installed = importlib.util.find_spec("faster_coco_eval") is not None
+    if asked == "faster-coco-eval" or (asked == "auto" and installed):
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        return "faster-coco-eval", COCO, COCOeval_faster
+    if asked not in ("auto", "pycocotools"):
+        raise ValueError(f"evaluator is {asked!r}; expected 'auto', 'pycocotools' or 'faster-coco-eval'")
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    return "pycocotools", COCO, COCOeval
+
+
+def _index(coco_class: Any, content: dict[str, Any]) -> Any:
+    """A COCO object from content; not `loadRes`, which fails on an empty list and writes into its argument."""
+    coco = coco_class()
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
+def _load(source: str | Path | Any, what: str) -> Any:
+    if not isinstance(source, str | Path):
+        return source
+    try:
+        return json.loads(Path(source).read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{what} {source} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DatasetError(f"{what} {source} is not valid JSON: {error}") from error
+
+
+def _ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
+    """Copies with the fields that count. Ids are given anew from 1: the protocol's code takes id 0 for 'no match'."""
+    content = _load(source, "annotation file")
+    try:
+        annotations = [
+            {
+                "id": number,
+                "image_id": entry["image_id"],
+                "category_id": entry["category_id"],
+                "bbox": [float(side) for side in entry["bbox"]],
+                "area": float(entry.get("area", entry["bbox"][2] * entry["bbox"][3])),
+                "iscrowd": int(entry.get("iscrowd", 0)),
+            }
+            for number, entry in enumerate(content["annotations"], start=1)
+        ]
+        images = [{"id": image["id"]} for image in content["images"]]
+        categories = [{"id": entry["id"], "name": str(entry["name"])} for entry in content["categories"]]
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise DatasetError(
+            f"ground truth is not COCO detection JSON: {type(error).__name__} {error}; expected 'images' (id), "
+            "'categories' (id, name) and 'annotations' (image_id, category_id, bbox)"
+        ) from error
+    return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _results(source: str | Path | Sequence[dict[str, Any]], image_ids: set[int]) -> list[dict[str, Any]]:
+    """Result entries with the fields that the evaluators add in `loadRes` (id, area, iscrowd)."""
+    found = []
+    for number, entry in enumerate(_load(source, "result file"), start=1):
+        try:
+            bbox, score = [float(side) for side in entry["bbox"]], float(entry["score"])
+            image_id, category_id = entry["image_id"], entry["category_id"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(
+                f"result {number} is not a COCO detection: {type(error).__name__} {error}; "
+                "expected image_id, category_id, bbox [x, y, width, height] and score"
+            ) from error
+        if len(bbox) != 4 or not all(map(math.isfinite, (*bbox, score))):
+            raise DatasetError(f"result {number} has bbox {bbox} and score {score}; expected 4 and 1 finite numbers")
+        if image_id not in image_ids:
+            raise DatasetError(f"result {number} is for image id {image_id}, which the ground truth does not have")
+        entry = {"image_id": image_id, "category_id": category_id, "bbox": bbox, "score": score}
+        found.append({**entry, "id": number, "area": bbox[2] * bbox[3], "iscrowd": 0})
+    return found
+
+
+def _by_iou(run: Any) -> dict[str, float]:
+    precision = run.eval["precision"][:, :, :, 0, -1]
+    return {f"{threshold:.2f}": _mean(precision[row]) for row, threshold in enumerate(run.params.iouThrs)}
+
+
+def _per_class(run: Any, truth: dict[str, Any]) -> tuple[ClassStats, ...]:
+    # precision: (IoU thresholds, recall points, classes, areas, max detections); recall: the same without recall points
+    precision, recall = run.eval["precision"][:, :, :, 0, -1], run.eval["recall"][:, :, 0, -1]
+    names = {category["id"]: category["name"] for category in truth["categories"]}
+    objects: dict[int, int] = {}
+    for entry in truth["annotations"]:
+        objects[entry["category_id"]] = objects.get(entry["category_id"], 0) + (not entry["iscrowd"])
+
+    return tuple(
+        ClassStats(
+            name=names.get(int(category), str(category)),
+            category_id=int(category),
+            objects=objects.get(int(category), 0),
+            AP=_mean(precision[:, :, column]),
+            AP50=_mean(precision[0, :, column]),
+            AR100=_mean(recall[:, column]),
+        )
+        for column, category in enumerate(run.params.catIds)
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of the defined values; the evaluators write -1 where there is nothing to find."""
+    defined = values[values > -1]
+    return float(defined.mean()) if defined.size else -1.0
