@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ try:
 except (ImportError, AttributeError) as error:  # AttributeError: what two wheels over each other leave behind
     raise BackendError(str(onnxruntime_problem() or f"ONNX Runtime cannot be imported: {error}")) from error
 
+log = logging.getLogger("cornernet.onnxruntime")
+
 Provider = str | tuple[str, dict[str, Any]]
 
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 _TYPES = dict(zip(OUTPUTS, ("tensor(float)", "tensor(float)", "tensor(float)", "tensor(int32)", "tensor(int32)")))
 _RANKS = dict(zip(OUTPUTS, (3, 2, 3, 2, 1)))
 _BAD_FILE = (InvalidProtobuf, NoSuchFile)
@@ -55,7 +59,9 @@ class OnnxRuntimeBackend:
             if threads < 1:
                 raise ValueError(f"threads={threads}; expected at least 1")
             options.intra_op_num_threads = threads
-        self._session: ort.InferenceSession | None = self._open(options, _choose(providers))
+        chosen = _choose(providers)
+        self._session: ort.InferenceSession | None = self._open(options, chosen)
+        self._check_providers(chosen, required=providers is not None)
         text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
             raise ModelError(
@@ -105,6 +111,20 @@ class OnnxRuntimeBackend:
         except Exception as error:  # as in `run`
             raise BackendError(f"{self.path}: ONNX Runtime {ort.__version__} cannot load this file: {error}") from error
 
+    def _check_providers(self, chosen: Sequence[Provider], *, required: bool) -> None:
+        """Say so if a provider did not start: ONNX Runtime goes on with the next one. Raises if it was asked for."""
+        absent = [name for name in map(_name, chosen) if name not in self.active_providers]
+        if not absent:
+            return
+        message = (
+            f"{self.path}: {', '.join(absent)} did not start, ONNX Runtime {ort.__version__} runs this on "
+            f"{', '.join(self.active_providers)}. It needs an NVIDIA driver, and CUDA and cuDNN of its own "
+            "versions: pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        )
+        if required:
+            raise BackendError(message)
+        log.warning(message)
+
     def _check_contract(self, session: ort.InferenceSession) -> None:
         """Raise ModelError unless inputs and outputs are those of the contract."""
         outputs = {output.name: output for output in session.get_outputs()}
@@ -129,16 +149,20 @@ class OnnxRuntimeBackend:
                 )
 
 
+def _name(provider: Provider) -> str:
+    return provider if isinstance(provider, str) else provider[0]
+
+
 def _choose(providers: Sequence[Provider] | None) -> list[Provider]:
     """The providers to ask for. Raises BackendError if one that was asked for does not exist here."""
     available = ort.get_available_providers()
-    if providers is None:
-        return [provider for provider in PREFERRED if provider in available]
-    for provider in providers:
-        name = provider if isinstance(provider, str) else provider[0]
+    chosen: list[Provider] = [name for name in PREFERRED if name in available] if providers is None else list(providers)
+    for name in map(_name, chosen):
         if name not in available:
             raise BackendError(
                 f"provider {name!r} is not in this ONNX Runtime, which has {', '.join(available)}. "
                 "For CUDA and TensorRT: pip uninstall -y onnxruntime && pip install 'cornernet[gpu]'"
             )
-    return list(providers)
+    if any(name in ON_GPU for name in map(_name, chosen)) and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN that came as pip packages lie where the system loader does not look
+    return chosen

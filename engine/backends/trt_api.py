@@ -164,6 +164,10 @@ def find_plugin_library() -> Path | None:
     return library
 
 
+_HARMLESS = "already exists, the output tensors of this new instance will not be queryable"
+"""Said for every node of an ONNX function that is called twice, which is what functions are for."""
+
+
 def _python_logger(trt: Any) -> Any:
     """An ILogger that forwards to the logger "cornernet.tensorrt" and lets callers collect the errors of a step."""
     severity = trt.ILogger.Severity
@@ -182,6 +186,8 @@ def _python_logger(trt: Any) -> Any:
 
         def log(self, severity: Any, message: str) -> None:
             level = levels[severity]
+            if _HARMLESS in message:
+                level = logging.DEBUG
             if level == logging.ERROR:
                 for listener in tuple(self._listeners.values()):
                     listener.append(" ".join(message.split()))

@@ -33,9 +33,7 @@ def test_a_missing_engine_and_a_missing_card_are_told_apart(tmp_path):
 def test_a_truncated_engine_is_recognised_by_its_length(tmp_path):
     path = write_engine(tmp_path)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(
-        ModelError, match=r"truncated.*cornernet build toy.onnx -o toy.engine --profile 1x16x16"
-    ):
+    with pytest.raises(ModelError, match=r"truncated.*cornernet build toy.onnx -o toy.engine --profile 1x16x16"):
         open_engine(path)
 
 

@@ -69,6 +69,14 @@ def test_warnings_go_to_the_python_log_and_errors_to_whoever_collects_them(caplo
     assert levels == [("WARNING", "slow"), ("ERROR", "lost"), ("DEBUG", "found\n  here")]
 
 
+def test_the_parsers_remark_about_functions_called_twice_is_no_warning(caplog):
+    logger = fake_tensorrt(FakeCuda()).logger
+    caplog.set_level(logging.DEBUG, "cornernet.tensorrt")
+    remark = "A node named x already exists, the output tensors of this new instance will not be queryable."
+    logger.log(Severity.WARNING, remark)
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+
+
 def registry_of(*creators: tuple[str, str]) -> SimpleNamespace:
     made = [SimpleNamespace(name=name, plugin_namespace=space) for name, space in creators]
     return SimpleNamespace(all_creators=made, load_library=lambda path: "handle")
