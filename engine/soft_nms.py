@@ -127,23 +127,27 @@ class _Weight:
         self.minus_inverse_sigma = np.float32(-1 / sigma)
         self.iou_threshold = np.float32(iou_threshold)
 
-    def __call__(self, edges: np.ndarray, areas: np.ndarray, taken: np.ndarray, taken_areas: np.ndarray) -> np.ndarray:
-        """Edges (4, ...) x1 y1 -x2 -y2 and areas (...), broadcast against those of boxes taken -> weights (...)
-        float32.
+    def __call__(
+        self, edges: np.ndarray, areas: np.ndarray, taken: np.ndarray, taken_areas: np.ndarray, scratch: np.ndarray
+    ) -> np.ndarray:
+        """Edges (4, ...) x1 y1 -x2 -y2 and areas (...), broadcast against those of boxes taken -> weights (...) f32.
+
+        scratch: (5, ...) float32 to work in; the result is its last row.
         """
-        inner = np.maximum(edges, taken)
-        minus_sides = inner[:2] + inner[2:]
+        inner, overlap = scratch[:4], scratch[4]
+        np.maximum(edges, taken, out=inner)
+        minus_sides = np.add(inner[:2], inner[2:], out=inner[:2])
         np.minimum(minus_sides, 0, out=minus_sides)
-        common = minus_sides[0] * minus_sides[1]
-        union = areas + taken_areas
-        union -= common
-        overlap = np.divide(common, union, out=union)
+        common = np.multiply(inner[0], inner[1], out=inner[2])
+        np.add(areas, taken_areas, out=overlap)
+        overlap -= common
+        np.divide(common, overlap, out=overlap)
         if self.method == "gaussian":
             overlap *= overlap
             overlap *= self.minus_inverse_sigma
             return np.exp(overlap, out=overlap)
-        survives = overlap <= self.iou_threshold
-        return np.where(survives, np.float32(1), 0 if self.method == "hard" else 1 - overlap)
+        weak = 0 if self.method == "hard" else 1 - overlap
+        return np.where(overlap <= self.iou_threshold, np.float32(1), weak)
 
 
 class _Table:
@@ -171,6 +175,7 @@ class _ClassQueue:
         self.edges = table.edges[:, start:waiting]
         self.areas = table.areas[start:waiting]
         self.current = table.scores[start:waiting].copy()
+        self.scratch = np.empty((5, waiting - start), np.float32)
         self.best = 0
         self.taken: list[int] = []
 
@@ -181,7 +186,7 @@ class _ClassQueue:
     def take_best(self) -> np.ndarray:
         """Take the best box -> the weights that it gave to those weighed."""
         best = slice(self.best, self.best + 1)
-        weights = self.weigh(self.edges, self.areas, self.edges[:, best], self.areas[best])
+        weights = self.weigh(self.edges, self.areas, self.edges[:, best], self.areas[best], self.scratch)
         self.taken.append(self.best_place)
         self.current *= weights
         self.current[best] = -1
@@ -201,8 +206,13 @@ class _ClassQueue:
         table, taken = self.table, self.taken
         kept = self.current >= self.min_score
         new = slice(self.waiting, min(self.waiting + _BLOCK, self.stop))
+        scratch = np.empty((5, len(taken), new.stop - new.start), np.float32)
         weights = self.weigh(
-            table.edges[:, None, new], table.areas[None, new], table.edges[:, taken, None], table.areas[taken, None]
+            table.edges[:, None, new],
+            table.areas[None, new],
+            table.edges[:, taken, None],
+            table.areas[taken, None],
+            scratch,
         )
         # Row by row, so that the product rounds exactly as if these boxes had been weighed from the start.
         current = np.multiply.reduce(np.vstack((table.scores[new], weights)), axis=0)
@@ -210,4 +220,5 @@ class _ClassQueue:
         self.edges = np.concatenate((self.edges[:, kept], table.edges[:, new]), axis=1)
         self.areas = np.concatenate((self.areas[kept], table.areas[new]))
         self.current = np.concatenate((self.current[kept], current))
+        self.scratch = np.empty((5, len(self.current)), np.float32)
         self.waiting = new.stop

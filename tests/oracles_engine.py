@@ -32,11 +32,19 @@ def official_iou(a, b):
 
 
 def decay(overlap, method, sigma, threshold):
+    """The weight left to a box, in float32 throughout, so that near ties fall the same way as in the fast version."""
     if method == "gaussian":
-        return f32(np.exp(np.float64(-(overlap * overlap) / f32(sigma))))
+        return np.exp(np.array([overlap * overlap * f32(-1 / sigma)], f32))[0]
     if overlap > f32(threshold):
         return f32(1) - overlap if method == "linear" else f32(0)
     return f32(1)
+
+
+def official_decay(overlap, method, sigma, threshold):
+    """The same; the official C code takes the exponential in double."""
+    if method == "gaussian":
+        return f32(np.exp(np.float64(-(overlap * overlap) / f32(sigma))))
+    return decay(overlap, method, sigma, threshold)
 
 
 def soft_nms(boxes, scores, labels, *, method="gaussian", sigma=0.5, threshold=0.5, min_score=0.001, limit=100):
@@ -88,7 +96,7 @@ def soft_nms_in_place(rows, *, method, sigma=0.5, threshold=0.5, min_score=0.001
         while other < count:
             overlap = official_iou(taken, rows[other])
             if overlap > 0:
-                weight = decay(overlap, method, sigma, threshold)
+                weight = official_decay(overlap, method, sigma, threshold)
                 if exponent is not None:
                     sums = sums + corner_terms(rows[other], (f32(1) - weight) ** f32(exponent))
                 rows[other, 4] *= weight

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cornernet.engine.backends import Backend
-from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.errors import ModelError
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
@@ -14,7 +14,7 @@ ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 def open_backend(path: str | Path, **options: Any) -> Backend:
     """Load a model file: `.onnx` with ONNX Runtime, `.engine` or `.plan` with TensorRT.
 
-    options: of the backend, see `OnnxRuntimeBackend`.
+    options: of the backend, see `OnnxRuntimeBackend` and `TensorRTBackend`.
 
     Raises:
         ModelError: no such file, a file of another kind, or one that the runtime refuses.
@@ -34,8 +34,6 @@ def open_backend(path: str | Path, **options: Any) -> Backend:
         from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(path, **options)
-    try:
-        from cornernet.engine.backends.tensorrt import TensorRTBackend
-    except ImportError as error:
-        raise BackendError(f"{path}: TensorRT cannot be used here ({error}): pip install 'cornernet[gpu]'") from error
+    from cornernet.engine.backends.tensorrt import TensorRTBackend
+
     return TensorRTBackend(path, **options)

@@ -133,6 +133,13 @@ def test_a_missing_model_file_is_named(tmp_path, suffix):
         Detector(tmp_path / f"model{suffix}")
 
 
+def test_a_file_that_is_not_an_engine_is_refused(tmp_path):
+    path = tmp_path / "model.engine"
+    path.write_bytes(b"not an engine")
+    with pytest.raises((ModelError, BackendError), match=r"model\.engine|TensorRT"):
+        Detector(path)
+
+
 def test_weights_are_not_a_model_yet(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"")
