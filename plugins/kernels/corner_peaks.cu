@@ -78,9 +78,8 @@ __device__ Key shrink(FindShared& shared, int k) {
         unsigned const slot = i * kFindThreads + threadIdx.x;
         mine[i] = slot < count ? shared.keys[slot] : kNoKey;
     }
-    __syncthreads();  // everybody has its keys and the count in registers; the list may be overwritten
-    if (threadIdx.x == 0) shared.count = 0;
-    __syncthreads();
+    if (threadIdx.x == 0) shared.count = 0;  // everybody has read it: kth_key waits in between
+    __syncthreads();  // everybody has its keys in registers; the list may be overwritten
 #pragma unroll
     for (int i = 0; i < kCapacity / kFindThreads; ++i) append(mine[i], mine[i] != kNoKey && mine[i] >= threshold, shared.keys, &shared.count);
     __syncthreads();

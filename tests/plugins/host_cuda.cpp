@@ -16,6 +16,7 @@
 // racecheck.cpp replaces these.
 extern "C" __attribute__((weak)) void racecheck_launch() {}
 extern "C" __attribute__((weak)) void racecheck_new_memory(void const*, size_t) {}
+extern "C" __attribute__((weak)) void racecheck_end_of_block(void const*, size_t) {}
 extern "C" __attribute__((weak)) void racecheck_atomic(void const*) {}
 
 namespace host_cuda {
@@ -45,6 +46,7 @@ struct Block {
     int arrived = 0;
     std::unique_ptr<char[]> memory;  // exactly as many bytes as were asked for, so that sanitizers see an overrun
     char* shared = nullptr;
+    size_t shared_bytes = 0, finished = 0;
     std::vector<Fiber> fibers;
     std::vector<Warp> warps;
 };
@@ -80,6 +82,8 @@ void fiber_main() {
 #endif
     (*emulator.kernel)();
     emulator.running->waits_for = Wait::kFinished;
+    Block& block = *emulator.running->block;
+    if (++block.finished == block.fibers.size()) racecheck_end_of_block(block.shared, block.shared_bytes);
     switch_to_scheduler(*emulator.running, true);
 }
 
@@ -133,6 +137,7 @@ void prepare_cluster(unsigned first_block, unsigned blocks, size_t shared_bytes)
         block.memory.reset(new char[shared_bytes + 1]);
         memset(block.memory.get(), 0xcd, shared_bytes);  // like the hardware: nothing to rely on
         block.shared = block.memory.get();
+        block.shared_bytes = shared_bytes;
         racecheck_new_memory(block.shared, shared_bytes);
         block.warps.resize(threads / 32);
         block.fibers.resize(threads);

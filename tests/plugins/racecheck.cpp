@@ -72,6 +72,19 @@ void racecheck_launch() { histories().clear(); }
 void racecheck_new_memory(void const* begin, size_t size) {
     for (size_t i = 0; i < size; ++i) histories().erase(reinterpret_cast<uintptr_t>(begin) + i);
 }
+// When a block of a cluster ends its shared memory is gone: a race with every access of a peer that no barrier orders.
+void racecheck_end_of_block(void const* begin, size_t size) {
+    Thread const& self = host_cuda::self();
+    Access const end = {self.block, self.cluster, self.thread, self.warp, self.block_epoch, self.warp_epoch, self.cluster_epoch, false};
+    for (size_t i = 0; i < size; ++i) {
+        uintptr_t const byte = reinterpret_cast<uintptr_t>(begin) + i;
+        auto const found = histories().find(byte);
+        if (found == histories().end()) continue;
+        for (Access const* access : {&found->second.read, &found->second.other_read})
+            if (access->block != self.block && concurrent(*access, end)) report("end of block after read", byte, *access, end);
+        found->second.write = end;
+    }
+}
 void racecheck_atomic(void const* address) { touch(reinterpret_cast<uintptr_t>(address), 4, true, true); }
 
 // For the tests.

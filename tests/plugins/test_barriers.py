@@ -3,8 +3,10 @@
 A detector that never reports anything proves nothing, and a barrier that nobody misses is waiting for nothing.
 """
 
+import multiprocessing
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,31 +34,34 @@ def exercise(kernels) -> None:
             first, second = rng.standard_normal((2, *shape)).astype(np.float16)
             kernels.corner_pool(first, second, "top_left", layout)
         kernels.corner_peaks(np.linspace(-5, 5, 2 * 96 * 128, dtype=np.float32).reshape(1, 2, 96, 128), 20)
-        kernels.corner_peaks(rng.integers(-9, 9, (1, 2, 130, 128)).astype(np.float32), 300)
+        kernels.corner_peaks(rng.random((1, 2, 130, 128)).astype(np.float32), 300)
         corners = [rng.random((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), np.zeros((1, 40)), np.zeros((1, 40))]
-        for num_dets in (150, 900):
+        for num_dets in (150, 900, 2000):
             kernels.corner_group(corners, [corners[0][:, ::-1], *corners[1:]], num_dets=num_dets)
+
+
+def races_found(kernels) -> int:
+    exercise(kernels)
+    return kernels.launchers.library.racecheck_races()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "line"), barriers())
-def test_the_race_detector_misses_every_barrier_that_is_taken_out(racecheck_of, tmp_path, file, line, capfd):
+def test_every_barrier_is_missed_when_it_is_taken_out(racecheck_of, tmp_path, file, line):
     sources = tmp_path / "kernels"
     shutil.copytree(KERNELS, sources)
     lines = (sources / file).read_text().splitlines()
-    lines[line] = BARRIER.sub(lambda barrier: f"{barrier[1] or ''};", lines[line])
+    lines[line] = BARRIER.sub(lambda barrier: f"{barrier[1] or ''}{{}}", lines[line])
     (sources / file).write_text("\n".join(lines) + "\n")
     mutant = racecheck_of(sources, tmp_path)
-    try:
-        exercise(mutant)
-    except (RuntimeError, AssertionError):
-        return  # a deadlock, or wild writes: noticed all the same
-    assert mutant.launchers.library.racecheck_races() > 0
-    assert "no barrier between" in capfd.readouterr().err
+    # In a process of its own: without its barrier a kernel may write anywhere, and dying is being noticed too.
+    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(min(races_found(mutant), 1)))
+    child.start()
+    child.join()
+    assert child.exitcode != 0
 
 
 def test_the_race_detector_is_silent_on_the_kernels_as_they_are(racecheck_of):
     kernels = racecheck_of(None, None)
     before = kernels.launchers.library.racecheck_races()
-    exercise(kernels)
-    assert kernels.launchers.library.racecheck_races() == before
+    assert races_found(kernels) == before

@@ -1,0 +1,121 @@
+// What all four plugins share: one class template that is a complete IPluginV3, and its creator.
+//
+// An operator derives from Plugin<Itself> and gives kName, kInputs, kOutputs, attributes(), and the methods that
+// differ: output types and shapes, formats, workspace, check_shapes and enqueue. Nothing here throws: no exceptions,
+// no containers, allocation with nothrow, so the noexcept of TensorRT's interface holds by construction.
+#pragma once
+#include <NvInferRuntime.h>
+
+#include <array>
+#include <new>
+
+#include "attributes.h"
+
+namespace cornernet {
+
+inline constexpr char const* kNamespace = "cornernet";
+inline constexpr char const* kVersion = "1";
+
+// Dimensions are int64 in TensorRT and int32 in the launchers, which refuse -1.
+inline int32_t narrow(int64_t extent) { return extent >= 0 && extent <= INT32_MAX ? static_cast<int32_t>(extent) : -1; }
+
+template <typename Operator>
+class Plugin : public nvinfer1::IPluginV3, public nvinfer1::IPluginV3OneCore, public nvinfer1::IPluginV3OneBuild, public nvinfer1::IPluginV3OneRuntime {
+public:
+    nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
+        switch (type) {
+        case nvinfer1::PluginCapabilityType::kCORE: return static_cast<nvinfer1::IPluginV3OneCore*>(this);
+        case nvinfer1::PluginCapabilityType::kBUILD: return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
+        case nvinfer1::PluginCapabilityType::kRUNTIME: return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
+        }
+        return nullptr;
+    }
+    nvinfer1::IPluginV3* clone() noexcept override {
+        auto* const copy = new (std::nothrow) Operator;
+        if (copy == nullptr) return log(kError, "%s: out of memory", Operator::kName), nullptr;
+        copy->copy_attributes(self());
+        return copy;
+    }
+
+    char const* getPluginName() const noexcept override { return Operator::kName; }
+    char const* getPluginVersion() const noexcept override { return kVersion; }
+    char const* getPluginNamespace() const noexcept override { return kNamespace; }
+    int32_t getNbOutputs() const noexcept override { return Operator::kOutputs; }
+
+    // At build time shapes may be ranges: what the largest shape cannot do is refused before a kernel is ever timed.
+    int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const* in, int32_t inputs, nvinfer1::DynamicPluginTensorDesc const*, int32_t outputs) noexcept override {
+        return has_arity(inputs, outputs) && self().check_shape(in[0].max) ? 0 : -1;
+    }
+    int32_t onShapeChange(nvinfer1::PluginTensorDesc const* in, int32_t inputs, nvinfer1::PluginTensorDesc const*, int32_t outputs) noexcept override {
+        return has_arity(inputs, outputs) && self().check_shape(in[0].dims) ? 0 : -1;
+    }
+    // A context may run beside others; a plugin has no state but its attributes, so a copy is all it needs.
+    nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override { return clone(); }
+
+    nvinfer1::PluginFieldCollection const* getFieldsToSerialize() noexcept override {
+        auto const attributes = self().attributes();
+        for (size_t i = 0; i < attributes.size(); ++i) m_fields[i] = {attributes[i].name, attributes[i].value, attributes[i].type, 1};
+        m_collection = {static_cast<int32_t>(attributes.size()), m_fields.data()};
+        return &m_collection;
+    }
+
+    void copy_attributes(Operator& other) noexcept {
+        auto const mine = self().attributes(), theirs = other.attributes();
+        for (size_t i = 0; i < mine.size(); ++i) memcpy(mine[i].value, theirs[i].value, 4);
+    }
+
+protected:
+    Plugin() = default;
+    // TensorRT destroys plugins through the interface, whose destructor is virtual.
+
+    bool has_arity(int32_t inputs, int32_t outputs) const noexcept {
+        if (inputs == Operator::kInputs && outputs == Operator::kOutputs) return true;
+        log(kError, "%s has %d inputs and %d outputs, got %d and %d", Operator::kName, Operator::kInputs, Operator::kOutputs, inputs, outputs);
+        return false;
+    }
+    // Turns a launcher's cudaError_t into TensorRT's status.
+    static int32_t finish(int32_t cuda_error) noexcept {
+        if (cuda_error != 0) log(kError, "%s: launch failed with CUDA error %d", Operator::kName, cuda_error);
+        return cuda_error;
+    }
+
+private:
+    Operator& self() noexcept { return static_cast<Operator&>(*this); }
+
+    static constexpr size_t kMaxAttributes = 4;
+    std::array<nvinfer1::PluginField, kMaxAttributes> m_fields;
+    nvinfer1::PluginFieldCollection m_collection{};
+};
+
+template <typename Operator> class Creator : public nvinfer1::IPluginCreatorV3One {
+public:
+    Creator() noexcept {
+        auto const attributes = m_example.attributes();
+        for (size_t i = 0; i < attributes.size(); ++i) m_fields[i] = {attributes[i].name, nullptr, attributes[i].type, 1};
+        m_collection = {static_cast<int32_t>(attributes.size()), m_fields.data()};
+    }
+    nvinfer1::IPluginV3* createPlugin(char const*, nvinfer1::PluginFieldCollection const* fields, nvinfer1::TensorRTPhase) noexcept override {
+        auto* const plugin = new (std::nothrow) Operator;
+        if (plugin == nullptr) return log(kError, "%s: out of memory", Operator::kName), nullptr;
+        if (read_attributes(Operator::kName, plugin->attributes(), fields)) return plugin;
+        delete plugin;
+        return nullptr;
+    }
+    nvinfer1::PluginFieldCollection const* getFieldNames() noexcept override { return &m_collection; }
+    char const* getPluginName() const noexcept override { return Operator::kName; }
+    char const* getPluginVersion() const noexcept override { return kVersion; }
+    char const* getPluginNamespace() const noexcept override { return kNamespace; }
+
+private:
+    Operator m_example;  // only to read its table of attributes
+    std::array<nvinfer1::PluginField, 4> m_fields;
+    nvinfer1::PluginFieldCollection m_collection{};
+};
+
+// One per operator, living as long as the library.
+nvinfer1::IPluginCreatorInterface* corner_pool_top_left_creator() noexcept;
+nvinfer1::IPluginCreatorInterface* corner_pool_bottom_right_creator() noexcept;
+nvinfer1::IPluginCreatorInterface* corner_peaks_creator() noexcept;
+nvinfer1::IPluginCreatorInterface* corner_group_creator() noexcept;
+
+}  // namespace cornernet
