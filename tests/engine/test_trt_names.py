@@ -146,8 +146,8 @@ def test_every_name_exists_in_tensorrt_rtx(root):
 
 @pytest.mark.parametrize(
     "requirements",
-    [("cuda-bindings==12.9.0",), ("cuda-bindings==13.0.3", "cuda-pathfinder==1.2.3")],
-    ids=["12.9", "13.0"],
+    [("cuda-bindings==12.9.0",), ("cuda-bindings==13.5.0", "cuda-pathfinder==1.9.0")],
+    ids=["12.9", "13.5"],
 )
 def test_every_cuda_name_exists_and_a_machine_without_driver_gets_an_error(root, requirements):
     folder = installed(root, *requirements)
