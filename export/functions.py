@@ -1,0 +1,198 @@
+"""The four operators of domain `cornernet` as ONNX functions: their definition in standard operators.
+
+ONNX Runtime, and TensorRT without our library, run these bodies; TensorRT with our library puts a plugin in place of
+the node. Each body says what tests/oracles.py says, for float32 and float16 inputs (CastLike). Sizes and limits are
+literal numbers: TensorRT's parser does not resolve every reference to a node's attributes (MaxPool.kernel_shape).
+No function calls another: parsers that prefer plugins look for them in the main graph only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+
+DOMAIN, VERSION = "cornernet", 1
+OPSET = 18
+PLUGIN_ATTRIBUTES = {"plugin_namespace": DOMAIN, "plugin_version": str(VERSION)}
+"""Asked for by TensorRT 10.15+: without them its parser prefers the function to the plugin."""
+
+_CORNER_POOL = """
+<domain: "cornernet", opset_import: ["" : 18]>
+{name} (a, b) => (y) {{
+    low_value = Constant<value = float {{-inf}}>()
+    low = CastLike(low_value, a)
+    vertical_pads = Constant<value = int64[8] {{{vertical_pads}}}>()
+    horizontal_pads = Constant<value = int64[8] {{{horizontal_pads}}}>()
+    padded_a = Pad(a, vertical_pads, low)
+    padded_b = Pad(b, horizontal_pads, low)
+    vertical = MaxPool<kernel_shape = [{reach}, 1]>(padded_a)
+    horizontal = MaxPool<kernel_shape = [1, {reach}]>(padded_b)
+    y = Add(vertical, horizontal)
+}}
+"""
+
+_CORNER_PEAKS = """
+<domain: "cornernet", opset_import: ["" : 18]>
+CornerPeaks <top_k> (logits) => (scores, labels, cells) {{
+    low_value = Constant<value = float {{-inf}}>()
+    low = CastLike(low_value, logits)
+    unknown = IsNaN(logits)
+    values = Where(unknown, low, logits)
+    window = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(values)
+    is_peak = Equal(values, window)
+    peaks = Where(is_peak, values, low)
+    row = Constant<value = int64[2] {{0, -1}}>()
+    flat = Reshape(peaks, row)
+    {pad}
+    k = Constant<value = int64[1] {{{top_k}}}>()
+    best, index = TopK<axis = 1>({candidates}, k)
+    best_wide = Cast<to = 1>(best)
+    found = Greater(best_wide, low_value)
+    sides = Shape<start = 2, end = 4>(logits)
+    cells_per_map = ReduceProd<keepdims = 1>(sides)
+    class = Div(index, cells_per_map)
+    first_cell = Mul(class, cells_per_map)
+    cell = Sub(index, first_cell)
+    probability = Sigmoid(best_wide)
+    no_score = Constant<value = float {{0.0}}>()
+    scores = Where(found, probability, no_score)
+    no_label = Constant<value = int64 {{-1}}>()
+    label = Where(found, class, no_label)
+    labels = Cast<to = 6>(label)
+    no_cell = Constant<value = int64 {{0}}>()
+    used_cell = Where(found, cell, no_cell)
+    cells = Cast<to = 6>(used_cell)
+}}
+"""
+_PAD_PEAKS = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
+    filled = Pad(flat, missing, low)"""
+
+_CORNER_GROUP = """
+<domain: "cornernet", opset_import: ["" : 18]>
+CornerGroup <num_dets, max_distance, reject_zero_size>
+(s1, l1, e1, x1, y1, s2, l2, e2, x2, y2) => (boxes, scores, corner_scores, labels, counts) {{
+    column = Constant<value = int64[1] {{2}}>()
+    row = Constant<value = int64[1] {{1}}>()
+    s1_column = Unsqueeze(s1, column)
+    s2_row = Unsqueeze(s2, row)
+    sum = Add(s1_column, s2_row)
+    half = Constant<value = float {{0.5}}>()
+    mean = Mul(sum, half)
+    l1_column = Unsqueeze(l1, column)
+    l2_row = Unsqueeze(l2, row)
+    one_class = Equal(l1_column, l2_row)
+    no_label = Constant<value = int32 {{-1}}>()
+    used = Greater(l1_column, no_label)
+    e1_column = Unsqueeze(e1, column)
+    e2_row = Unsqueeze(e2, row)
+    difference = Sub(e1_column, e2_row)
+    distance = Abs(difference)
+    limit = Constant<value = float {{{max_distance}}}>()
+    near = LessOrEqual(distance, limit)
+    x1_column = Unsqueeze(x1, column)
+    x2_row = Unsqueeze(x2, row)
+    left_of = {compare}(x2_row, x1_column)
+    y1_column = Unsqueeze(y1, column)
+    y2_row = Unsqueeze(y2, row)
+    above = {compare}(y2_row, y1_column)
+    same_class = And(one_class, used)
+    ordered = And(left_of, above)
+    related = And(same_class, near)
+    is_pair = And(related, ordered)
+    no_pair = Constant<value = float {{-1.0}}>()
+    pairs = Where(is_pair, mean, no_pair)
+    line = Constant<value = int64[2] {{0, -1}}>()
+    flat = Reshape(pairs, line)
+    {pad}
+    rows = Constant<value = int64[1] {{{num_dets}}}>()
+    scores, index = TopK<axis = 1>({candidates}, rows)
+    zero = Constant<value = float {{0.0}}>()
+    found = GreaterOrEqual(scores, zero)
+    first_pair = Constant<value = int64 {{0}}>()
+    pair = Where(found, index, first_pair)
+    slots = Constant<value = int64 {{{top_k}}}>()
+    first = Div(pair, slots)
+    start = Mul(first, slots)
+    second = Sub(pair, start)
+    left_line = GatherElements<axis = 1>(x1, first)
+    top_line = GatherElements<axis = 1>(y1, first)
+    right_line = GatherElements<axis = 1>(x2, second)
+    bottom_line = GatherElements<axis = 1>(y2, second)
+    left = Unsqueeze(left_line, column)
+    top = Unsqueeze(top_line, column)
+    right = Unsqueeze(right_line, column)
+    bottom = Unsqueeze(bottom_line, column)
+    sides = Concat<axis = 2>(left, top, right, bottom)
+    found_column = Unsqueeze(found, column)
+    boxes = Where(found_column, sides, zero)
+    first_score_line = GatherElements<axis = 1>(s1, first)
+    second_score_line = GatherElements<axis = 1>(s2, second)
+    first_score = Unsqueeze(first_score_line, column)
+    second_score = Unsqueeze(second_score_line, column)
+    both_scores = Concat<axis = 2>(first_score, second_score)
+    corner_scores = Where(found_column, both_scores, zero)
+    label = GatherElements<axis = 1>(l1, first)
+    labels = Where(found, label, no_label)
+    valid = Cast<to = 6>(found)
+    counts = ReduceSum<keepdims = 0>(valid, row)
+}}
+"""
+_PAD_PAIRS = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
+    filled = Pad(flat, missing, no_pair)"""
+
+
+def corner_pool_functions(reach: int) -> list[onnx.FunctionProto]:
+    """CornerPoolTopLeft and CornerPoolBottomRight (Eq. 6, 7) for maps of up to `reach` x `reach` cells.
+
+    The maximum towards one border is a max pooling with a kernel longer than the map, over a map padded with -inf on
+    that side. The padding is a node of its own: ONNX Runtime's CUDA provider drops end pads of MaxPool silently.
+    """
+    pads = {"CornerPoolTopLeft": (6, 7), "CornerPoolBottomRight": (2, 3)}
+    functions = []
+    for name, axes in pads.items():
+        vertical_pads, horizontal_pads = ([reach - 1 if i == axis else 0 for i in range(8)] for axis in axes)
+        functions.append(
+            _parse(
+                _CORNER_POOL.format(
+                    name=name,
+                    reach=reach,
+                    vertical_pads=str(vertical_pads)[1:-1],
+                    horizontal_pads=str(horizontal_pads)[1:-1],
+                )
+            )
+        )
+    return functions
+
+
+def corner_peaks_function(top_k: int, smallest_map: int) -> onnx.FunctionProto:
+    """CornerPeaks: logits (N,C,h,w) -> scores f32, labels i32, cells i32, each (N, top_k); trainer.decode.corner_peaks.
+
+    smallest_map: C * h * w of the smallest legal canvas; the map is padded only where `top_k` can exceed it.
+    """
+    pad = _PAD_PEAKS.format(missing=top_k - smallest_map) if top_k > smallest_map else ""
+    return _parse(_CORNER_PEAKS.format(top_k=top_k, pad=pad, candidates="filled" if pad else "flat"))
+
+
+def corner_group_function(top_k: int, num_dets: int, max_distance: float, reject_zero_size: bool) -> onnx.FunctionProto:
+    """CornerGroup: scores, labels, embeddings, x, y of both branches, (N, top_k) each -> the contract's five outputs,
+    boxes in cells; trainer.decode.corner_group."""
+    pad = _PAD_PAIRS.format(missing=num_dets - top_k**2) if num_dets > top_k**2 else ""
+    return _parse(
+        _CORNER_GROUP.format(
+            top_k=top_k,
+            num_dets=num_dets,
+            max_distance=np.format_float_scientific(np.float32(max_distance), unique=True),
+            compare="Greater" if reject_zero_size else "GreaterOrEqual",
+            pad=pad,
+            candidates="filled" if pad else "flat",
+        )
+    )
+
+
+def _parse(text: str) -> onnx.FunctionProto:
+    """Text -> function whose nodes carry the name of what they compute, unique within it."""
+    function = onnx.parser.parse_function(text)
+    for node in function.node:
+        node.name = f"{function.name}/{node.output[0]}"
+    return function
