@@ -1,4 +1,4 @@
-"""The building blocks of every network here. Convolutions keep the size at stride 1; a bias only where no batch norm follows."""
+"""The blocks every network here is built of. Stride 1 keeps the size; a bias only where no batch norm follows."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ and up (bottom-right corner), for evidence. The pair of running maxima and their
 corner: `cornernet::corner_pool_top_left` and `cornernet::corner_pool_bottom_right`, so the exporter can keep them
 as single nodes.
 
-A running maximum over n cells takes log2(n) elementwise steps (Hillis & Steele, 1986), each a plain `torch.maximum`: the
-same code is fast on CPU and GPU, in any memory format, and bit-exact because outputs are copies of inputs. NaN
-propagates along the scan.
+A running maximum over n cells takes log2(n) elementwise steps (Hillis & Steele, 1986), each a plain `torch.maximum`:
+the same code is fast on CPU and GPU, in any memory format, and bit-exact because outputs are copies of inputs.
+NaN propagates along the scan.
 """
 
 from __future__ import annotations

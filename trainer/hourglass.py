@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class HourglassBackbone(nn.Module):
         self.channels, self.stride = config.feature_channels, config.stride
         self.stem = nn.Sequential(
             Convolution(config.stem_kernel, 3, stem[0], stride=2),
-            *(Residual(before, after, stride=2) for before, after in zip(stem, stem[1:])),
+            *(Residual(before, after, stride=2) for before, after in pairwise(stem)),
         )
         self.hourglasses = nn.ModuleList(
             Hourglass(config.dims, config.modules, block=config.block, upsample=config.upsample)

@@ -1,4 +1,4 @@
-"""CornerNet: a backbone, a corner module and three heads for each of the two corners (sections 3.1 to 3.5, Fig. 4 and 7)."""
+"""CornerNet: a backbone, then a corner module and three heads for each corner (sections 3.1 to 3.5, Fig. 4 and 7)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cornernet.engine.errors import ImageError
-from cornernet.trainer.blocks import Convolution, conv_bn
+from cornernet.trainer.blocks import Convolution, conv, conv_bn
 from cornernet.trainer.corner_pool import corner_pool_bottom_right, corner_pool_top_left
 from cornernet.trainer.hourglass import HourglassBackbone
 from cornernet.trainer.presets import NetworkConfig
@@ -69,17 +69,17 @@ class CornerHeads(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.heatmap = self._head(config, config.num_classes)
+        self.heatmap = self._head(config, config.num_classes, HEATMAP_BIAS)
         self.embedding = self._head(config, 1)
         self.offset = self._head(config, 2)
-        nn.init.constant_(self.heatmap[-1].bias, HEATMAP_BIAS)
 
     @staticmethod
-    def _head(config: NetworkConfig, channels: int) -> nn.Sequential:
-        return nn.Sequential(
-            Convolution(config.head_kernel, config.feature_channels, config.head_channels, batch_norm=False),
-            nn.Conv2d(config.head_channels, channels, 1),
-        )
+    def _head(config: NetworkConfig, channels: int, bias: float | None = None) -> nn.Sequential:
+        last = conv(1, config.head_channels, channels, bias=True)
+        if bias is not None and last.bias is not None:
+            nn.init.constant_(last.bias, bias)
+        first = Convolution(config.head_kernel, config.feature_channels, config.head_channels, batch_norm=False)
+        return nn.Sequential(first, last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.heatmap(x), self.embedding(x), self.offset(x)

@@ -108,7 +108,8 @@ class NetworkConfig:
                 f"network config has unknown keys {unknown} and lacks {missing}; expected a subset of {sorted(known)}. "
                 "Was it written by a newer version?"
             )
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
 
 def _hourglass_104(num_classes: int) -> NetworkConfig:
