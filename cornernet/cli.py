@@ -26,6 +26,7 @@ VERBS = (
     "predict",
     "evaluate",
     "benchmark",
+    "analyse",
     "info",
     "doctor",
 )
@@ -126,6 +127,9 @@ def _register() -> None:
             continue
         module = importlib.import_module(name)
         summary = (module.__doc__ or "").strip().splitlines()[0]
+        if hasattr(module, "app"):  # a verb with verbs of its own
+            app.add_typer(module.app, name=verb, short_help=summary, epilog=_epilog(module.EXAMPLES))
+            continue
         app.command(verb, short_help=summary, epilog=_epilog(module.EXAMPLES))(module.run)
 
 

@@ -4,7 +4,8 @@ A module here is imported whenever the list of verbs is shown, so it imports not
 OpenCV or numpy; a test checks). It provides:
 
 * a docstring, whose first line is the verb's line in `cornernet --help`;
-* `run(...)`, a typer function; its docstring is the help text. Heavy imports go inside;
+* `run(...)`, a typer function; its docstring is the help text. Heavy imports go inside. A verb with verbs of its own
+  provides `app`, a typer group, instead;
 * `EXAMPLES`, complete command lines shown below the help, one a line (`#` starts a comment line).
 
 Expected failures are raised as `CornerNetError` or `OSError`; `cornernet.cli` prints them as one line and exits with 1.

@@ -1,0 +1,1 @@
+"""The paper's analyses, each one command: `cornernet analyse`. Tables 1, 2, 3, 5 and 6, Figures 8, 9 and 10."""

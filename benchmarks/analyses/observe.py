@@ -1,0 +1,146 @@
+"""What a network makes of an image: its maps, its corners, and the boxes that the deployed decoder forms of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cornernet.benchmarks.analyses.models import Resize, analysis_canvas
+from cornernet.engine.backends import RawDetections
+from cornernet.engine.coco import CocoDataset, Sample
+from cornernet.engine.detections import Detections
+from cornernet.engine.evaluation import match_classes
+from cornernet.engine.geometry import Placement
+from cornernet.engine.model_card import Decoder, ModelCard
+from cornernet.engine.postprocess import Suppression, suppress, to_candidates
+from cornernet.engine.preprocess import place_on_canvas
+from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.views import ViewPlan
+from cornernet.trainer.checkpoint import load_checkpoint
+from cornernet.trainer.decode import Corners, corner_group, corner_peaks
+from cornernet.trainer.network import CornerNet, Heads
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One image through a network, plain view at one scale.
+
+    image (H, W, 3) uint8 BGR; canvas (h, w, 3) uint8 in the card's channel order; heads: of the last stack, N = 1.
+    """
+
+    image: np.ndarray
+    placement: Placement
+    canvas: np.ndarray
+    heads: Heads
+
+    @property
+    def cell_size(self) -> np.ndarray:
+        """(2,) float64 [px, canvas] width and height of a cell."""
+        rows, columns = self.heads.top_left_heatmap.shape[2:]
+        height, width = self.placement.canvas
+        return np.array([width / columns, height / rows])
+
+    def to_cells(self, boxes_px: np.ndarray) -> np.ndarray:
+        """Boxes (n, 4) [px, image] -> (n, 4) float64 [cell]."""
+        return self.placement.to_canvas(boxes_px.reshape(-1, 4), DEFAULT) / np.tile(self.cell_size, 2)
+
+    def to_pixels(self, points_cell: np.ndarray) -> np.ndarray:
+        """Points (n, 2) [cell] -> (n, 2) float32 [px, image], moved into the image."""
+        boxes = np.tile(points_cell.reshape(-1, 2) * self.cell_size, 2)
+        return self.placement.to_image(boxes, DEFAULT)[:, :2]
+
+
+class Truth(NamedTuple):
+    """The objects of one image that the model could find, and regions of many (crowds), which are nobody's error.
+
+    boxes (n, 4), crowd_boxes (m, 4) float32 [px, image]; labels (n,), crowd_labels (m,) int, of the model.
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd_boxes: np.ndarray
+    crowd_labels: np.ndarray
+
+
+class Network:
+    """A checkpoint, how it places images on canvases, and how its maps become boxes. Raises ModelError."""
+
+    def __init__(self, network: CornerNet, card: ModelCard, resize: Resize | None = None, device: str = "cpu") -> None:
+        self.net, self.card, self.device = network.to(device).eval(), card, device
+        fit = analysis_canvas(card, resize)
+        self._plan = ViewPlan(card, DEFAULT, fit=fit, scales=(1.0,), mirror=False)
+
+    @classmethod
+    def open(cls, checkpoint: Path, resize: Resize | None = None, device: str = "cpu") -> Network:
+        """Of a .safetensors file: an exported model no longer has its maps."""
+        return cls(*load_checkpoint(checkpoint), resize, device)
+
+    def observe(self, image: np.ndarray) -> Observation:
+        """Maps of an image (H, W, 3) uint8 BGR. Raises ImageError if its canvas would be too large for the model."""
+        (placement,) = self._plan.placements((image.shape[0], image.shape[1]))
+        canvas = place_on_canvas(image, placement, self.card, DEFAULT)
+        with torch.inference_mode():
+            heads = self.net.last_heads(normalised(canvas, self.card).to(self.device))
+        return Observation(image, placement, canvas, Heads(*(head.float().cpu() for head in heads)))
+
+    def detect(self, seen: Observation, heads: Heads | None = None) -> Detections:
+        """The final boxes of an observation; `heads`: maps to decode in place of its own."""
+        found = decode(heads or seen.heads, seen.cell_size, self.card.decoder)
+        views = [to_candidates(found, 0, seen.placement, DEFAULT)]
+        about = {"class_names": self.card.class_names, "category_ids": self.card.category_ids}
+        size = (seen.image.shape[0], seen.image.shape[1])
+        return Detections(*suppress(views, Suppression(), DEFAULT), **about, image_size=size)
+
+
+def normalised(canvas: np.ndarray, card: ModelCard) -> Tensor:
+    """The network's input of a canvas (h, w, 3) uint8: (1, 3, h, w) float32."""
+    pixels = torch.from_numpy(canvas).permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (card.mean, card.std))
+    return (pixels - mean) / std
+
+
+def corners(heads: Heads, decoder: Decoder) -> tuple[Corners, Corners]:
+    """The K strongest peaks of both branches with embedding and position [cell], as the deployed decoder reads them."""
+    branches = (
+        (heads.top_left_heatmap, heads.top_left_embedding, heads.top_left_offset),
+        (heads.bottom_right_heatmap, heads.bottom_right_embedding, heads.bottom_right_offset),
+    )
+    first, second = (_branch_corners(*maps, decoder) for maps in branches)
+    return first, second
+
+
+def _branch_corners(heatmap: Tensor, embedding: Tensor, offset: Tensor, decoder: Decoder) -> Corners:
+    scores, labels, cells = corner_peaks(heatmap, decoder.top_k)
+    index, width = cells.long(), heatmap.shape[3]
+    x = index % width + offset[:, 0].flatten(1).gather(1, index)
+    y = index // width + offset[:, 1].flatten(1).gather(1, index)
+    if decoder.clamp_corners:
+        x, y = x.clamp(min=0), y.clamp(min=0)
+    return Corners(scores, labels, embedding[:, 0].flatten(1).gather(1, index), x, y)
+
+
+def decode(heads: Heads, cell_size: np.ndarray, decoder: Decoder) -> RawDetections:
+    """Maps -> the five outputs of the ONNX contract, boxes in canvas pixels; cell_size (2,) width, height [px]."""
+    pairs = corner_group(*corners(heads, decoder), decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
+    boxes, *others = (values.numpy() for values in pairs)
+    return RawDetections(boxes * np.tile(cell_size, 2).astype(np.float32), *others)
+
+
+class SharedClasses:
+    """Which class of the model is which of the data set. Raises DatasetError if they have none in common."""
+
+    def __init__(self, card: ModelCard, dataset: CocoDataset) -> None:
+        self.category_of_label, self.notes = match_classes(card.class_names, card.category_ids, dataset)
+        label_of_category = {category: label for label, category in enumerate(self.category_of_label)}
+        self._label = np.array([label_of_category.get(category, -1) for category in dataset.category_ids])
+
+    def truth(self, sample: Sample) -> Truth:
+        """The sample's objects; those of classes that the model does not know are left out."""
+        labels = self._label[sample.labels]
+        objects, crowds = (labels >= 0) & ~sample.crowd, (labels >= 0) & sample.crowd
+        return Truth(sample.boxes[objects], labels[objects], sample.boxes[crowds], labels[crowds])

@@ -1,0 +1,291 @@
+"""Repeat the paper's analyses on any data set and checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cornernet.benchmarks.analyses.report import Report, Table
+
+EXAMPLES = """
+cornernet analyse iou model.onnx data/shapes --split val
+cornernet analyse ground-truth runs/shapes/best.safetensors data/shapes
+cornernet analyse quadrants abl/full/seed-317/last.safetensors data/shapes
+cornernet analyse errors runs/shapes/best.safetensors data/shapes --threshold 0.3
+cornernet analyse pictures runs/shapes/best.safetensors photo.jpg -o pictures
+cornernet analyse ablations data/shapes -o abl --epochs 12
+"""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint (.safetensors): the analysis needs its maps.")]
+Dataset = Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")]
+Split = Annotated[str, typer.Option(help="Split to analyse.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the JSON and the picture.")]
+Resize = Annotated[
+    str | None,
+    typer.Option(
+        help="original: keep each image's resolution; fit: scale to the training canvas, the default if known."
+    ),
+]
+Device = Annotated[str, typer.Option(help="Where a checkpoint runs: cpu, cuda, cuda:1.")]
+Against = Annotated[Path | None, typer.Option(help="Another one to compare with; it comes first in the table.")]
+Threshold = Annotated[float, typer.Option(min=0, max=1, help="Boxes and corners below this score do not count.")]
+
+
+@app.command("iou")
+def iou(
+    model: Annotated[Path, typer.Argument(help="A model: .onnx, .engine or a checkpoint (.safetensors).")],
+    dataset: Dataset,
+    split: Split = "val",
+    output: Output = Path("analyses"),
+    against: Against = None,
+    resize: Resize = None,
+    device: Device = "cpu",
+) -> None:
+    """Table 5: AP at IoU 0.5 to 0.9, how tight the boxes are."""
+    from cornernet.benchmarks.analyses.charts import bar_chart
+    from cornernet.benchmarks.analyses.iou import COLUMNS, ap_by_iou, iou_table
+    from cornernet.benchmarks.analyses.models import open_detector
+    from cornernet.engine.coco import load_coco
+
+    data = load_coco(dataset, split)
+    measured, notes = {}, []
+    for name, path in _named(model, against).items():
+        with open_detector(path, _resize(resize), device=device) as detector, _progress(data, name) as advance:
+            measured[name], seen = ap_by_iou(detector, data, progress=advance)
+        notes += seen
+    bar_chart(measured, COLUMNS, "AP at IoU thresholds", output / "iou.png")
+    settings = _settings(data, resize=resize)
+    _finish("iou", settings, (iou_table(measured),), output, notes=tuple(dict.fromkeys(notes)))
+
+
+@app.command("ground-truth")
+def ground_truth(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    split: Split = "val",
+    output: Output = Path("analyses"),
+    resize: Resize = None,
+    device: Device = "cpu",
+) -> None:
+    """Table 6: predicted maps replaced by the ground truth, through the deployed decoder."""
+    from cornernet.benchmarks.analyses.charts import bar_chart
+    from cornernet.benchmarks.analyses.ground_truth import COLUMNS, ap_with_true_maps, ground_truth_table
+    from cornernet.benchmarks.analyses.observe import Network
+    from cornernet.engine.coco import load_coco
+
+    data = load_coco(dataset, split)
+    network = Network.open(checkpoint, _resize(resize), device)
+    with _progress(data, checkpoint.stem) as advance:
+        measured = ap_with_true_maps(network, data, progress=advance)
+    bar_chart(measured, COLUMNS, "Predicted maps replaced by the ground truth", output / "ground-truth.png")
+    _finish("ground-truth", _settings(data, resize=resize), (ground_truth_table(measured),), output)
+
+
+@app.command("quadrants")
+def quadrants(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    split: Split = "val",
+    output: Output = Path("analyses"),
+    against: Against = None,
+    radius: Annotated[
+        float, typer.Option(min=0, help="A peak within this distance of a corner is right [cells].")
+    ] = 2.5,
+    resize: Resize = None,
+    device: Device = "cpu",
+) -> None:
+    """Table 3: corner mAP by quadrant of the image. --against: a checkpoint without corner pooling."""
+    from cornernet.benchmarks.analyses.charts import quadrant_chart
+    from cornernet.benchmarks.analyses.observe import Network
+    from cornernet.benchmarks.analyses.quadrants import corner_map_by_quadrant, quadrant_tables
+    from cornernet.engine.coco import load_coco
+
+    data = load_coco(dataset, split)
+    measured = {}
+    for name, path in _named(checkpoint, against).items():
+        network = Network.open(path, _resize(resize), device)
+        with _progress(data, name) as advance:
+            measured[name] = corner_map_by_quadrant(network, data, radius=radius, progress=advance)
+    quadrant_chart(measured, output / "quadrants.png")
+    settings = _settings(data, resize=resize, radius_cells=radius)
+    _finish("quadrants", settings, quadrant_tables(measured), output)
+
+
+@app.command("errors")
+def errors(
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    split: Split = "val",
+    output: Output = Path("analyses"),
+    threshold: Threshold = 0.3,
+    resize: Resize = None,
+    device: Device = "cpu",
+) -> None:
+    """Figure 9: missed objects and false boxes, counted by cause, with examples."""
+    from cornernet.benchmarks.analyses.charts import error_chart
+    from cornernet.benchmarks.analyses.errors import error_tables, find_errors
+    from cornernet.benchmarks.analyses.errors_picture import draw_errors
+    from cornernet.benchmarks.analyses.observe import Network
+    from cornernet.engine.coco import load_coco
+
+    data = load_coco(dataset, split)
+    network = Network.open(checkpoint, _resize(resize), device)
+    with _progress(data, checkpoint.stem) as advance:
+        found = find_errors(network, data, threshold=threshold, progress=advance)
+    error_chart(found, output / "errors.png")
+    draw_errors(found, network.card.class_names, output / "errors-examples.png")
+    _finish("errors", _settings(data, resize=resize, threshold=threshold), error_tables(found), output)
+
+
+@app.command("pictures")
+def pictures(
+    checkpoint: Checkpoint,
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    output: Output = Path("analyses"),
+    threshold: Threshold = 0.3,
+    resize: Resize = None,
+    device: Device = "cpu",
+) -> None:
+    """Figures 10 and 8: boxes and corners over heatmaps, and corner pooling on a feature map."""
+    from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps
+    from cornernet.benchmarks.analyses.observe import Network
+    from cornernet.benchmarks.analyses.pooling_picture import draw_pooling
+    from cornernet.engine.images import read_image
+
+    network = Network.open(checkpoint, _resize(resize), device)
+    for image in images:
+        seen = network.observe(read_image(image))
+        written = [output / f"{image.stem}-heatmaps.png"]
+        found = draw_heatmaps(network, seen, written[0], threshold=threshold)
+        if network.net.config.corner_pooling:
+            written.append(output / f"{image.stem}-pooling.png")
+            draw_pooling(network, seen, written[1])
+        typer.echo(f"{image}: {len(found)} boxes; {', '.join(map(str, written))}")
+
+
+@app.command("ablations")
+def ablations(
+    dataset: Dataset,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the runs, the JSON and the picture.")],
+    only: Annotated[list[str] | None, typer.Option(help="These ablations only; may be repeated.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Several seeds show how much is noise; may be repeated.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze or tiny.")] = None,
+    size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any field, as key=value; may be repeated.")] = None,
+    train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
+    split: Annotated[str, typer.Option(help="Split to measure on.")] = "val",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
+) -> None:
+    """Tables 1 and 2: train with and without corner pooling, with no, a fixed and an object-dependent radius.
+
+    One configuration file each (benchmarks/ablations), the options on top of all of them. Runs that are complete in the
+    output folder are not trained again.
+    """
+    from cornernet.benchmarks.analyses.ablations import (
+        ABLATIONS,
+        COLUMNS,
+        ablation_config,
+        ablation_tables,
+        run_ablations,
+    )
+    from cornernet.benchmarks.analyses.charts import bar_chart
+    from cornernet.commands.train import _assignment, _size
+    from cornernet.engine.coco import load_coco
+
+    overrides: dict[str, Any] = {"preset": preset, "size": _size(size) if size else None, "epochs": epochs}
+    overrides |= {"batch_size": batch_size, **dict(_assignment(text) for text in set_ or [])}
+    names = only or list(ABLATIONS)
+    if unknown := sorted(set(names) - set(ABLATIONS)):
+        raise typer.BadParameter(f"there is no ablation '{unknown[0]}'; choose of {', '.join(ABLATIONS)}")
+    config = ablation_config("full", **overrides)
+    train_data, val_data = load_coco(dataset, train_split), load_coco(dataset, split)
+    runs = run_ablations(
+        names,
+        seed or [config.seed],
+        train_data,
+        val_data,
+        output,
+        device=device,
+        finished=lambda run: typer.echo(f"{run.ablation}, seed {run.seed}: AP {100 * run.stats['AP']:.1f}"),
+        **overrides,
+    )
+    tables = ablation_tables(runs)
+    rows = {str(row[0]): dict(zip(COLUMNS, row[1:])) for table in tables for row in table.rows}
+    bar_chart(rows, COLUMNS, "Ablations", output / "ablations.png")
+    budget = config.model_dump(mode="json", include={"preset", "size", "epochs", "batch_size", "learning_rate"})
+    settings = _settings(val_data, train_images=len(train_data.samples), steps=runs[0].steps, **budget)
+    _finish("ablations", settings, tables, output)
+
+
+def _named(model: Path, against: Path | None) -> dict[str, Path]:
+    """Models by the shortest ends of their paths that differ; the one compared with first."""
+    if against is None:
+        return {model.stem: model}
+    first, second = (path.with_suffix("").parts for path in (against, model))
+    length = 1
+    while first[-length:] == second[-length:] and length < max(len(first), len(second)):
+        length += 1
+    return {"/".join(first[-length:]): against, "/".join(second[-length:]): model}
+
+
+def _resize(text: str | None) -> Any:
+    if text not in (None, "original", "fit"):
+        raise typer.BadParameter(f"--resize is {text!r}; expected original or fit")
+    return text
+
+
+def _settings(data: Any, **more: Any) -> dict[str, Any]:
+    """What decides the numbers: data and options, without the paths of this machine."""
+    folder = data.annotation_file.parent.parent.name
+    return {
+        "dataset": folder,
+        "split": data.annotation_file.stem.removeprefix("instances_"),
+        "images": len(data.samples),
+        "objects": int(sum((~sample.crowd).sum() for sample in data.samples)),
+        **{key: value for key, value in more.items() if value is not None},
+    }
+
+
+class _progress:
+    """A bar over the images of a data set on stderr; entering gives what advances it."""
+
+    def __init__(self, data: Any, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(name, total=len(data.samples))
+
+    def __enter__(self) -> Any:
+        self._bar.start()
+        return lambda count: self._bar.advance(self._task, count)
+
+    def __exit__(self, *_exception: object) -> None:
+        self._bar.stop()
+
+
+def _finish(
+    analysis: str, settings: dict[str, Any], tables: tuple[Table, ...], output: Path, *, notes: tuple[str, ...] = ()
+) -> Report:
+    """Print the tables, write the JSON."""
+    import shlex
+    import sys
+
+    from rich.console import Console
+
+    from cornernet.benchmarks.analyses.report import Report
+
+    report = Report(analysis, shlex.join(["cornernet", *sys.argv[1:]]), settings, tables, notes)
+    report.print(Console())
+    report.write(output / f"{analysis}.json")
+    typer.echo(f"written: {output / analysis}.json and pictures in {output}", err=True)
+    return report
