@@ -71,29 +71,29 @@ def build_engine(
     library missing, or the build failed. KeyboardInterrupt: Ctrl-C, also in the middle of a build; nothing is written.
     """
     began = time.perf_counter()
-    source, destination = Path(onnx), Path(output)
+    source, destination, targets = Path(onnx), Path(output), tuple(targets)
     notes: list[str] = []
     model, card = read_onnx(source)
-    api = trt_api.load(flavour or ("tensorrt_rtx" if tuple(targets) else None))
-    targets = tuple(targets)
+    api = trt_api.load(flavour or ("tensorrt_rtx" if targets else None))
     gpu = _builds_for(api, targets)
     library = _library(plugins, notes)
-    operators = api.load_plugins(library) if library else ()
 
-    parsed = parse(api, model, source, operators)
+    parsed = parse(api, model, source, api.load_plugins(library) if library else ())
     del model  # up to 800 MB, which the builder may need
+    if library and not parsed.operators:
+        notes.append(f"{source.name} holds none of the library's operators (exported with --inline?): no plugins")
+        library = None
     shape = tuple(parsed.network.get_input(0).shape)
     chosen = tuple(Profile.parse(p) if isinstance(p, str) else p for p in profiles) or (default_profile(card, shape),)
     check_profiles(card, parsed.network, chosen)
     facts = network_facts(api, parsed.network)
     check_precision(facts, card.precision, source.name)
     config = _configure(api, parsed.builder, chosen, targets, opt_level)
-
     draft = EngineCard(
         card=card,
         engine=FileFacts(name=destination.name, sha256="", bytes=0),
         onnx=FileFacts.of(source),
-        plugins=FileFacts.of(library) if library and parsed.operators else None,
+        plugins=FileFacts.of(library) if library else None,
         operators=parsed.operators,
         flavour=api.flavour,  # type: ignore[arg-type]
         version=api.version,
@@ -111,13 +111,24 @@ def build_engine(
     cached = finished is not None
     if finished is None:
         plan = _build(api, parsed, config, timing_cache, progress, notes)
-        finished = _inspected(api, draft, plan)
-        build_cache.place(destination, finished, lambda partial: partial.write_bytes(memoryview(plan)))
-        if folder:
-            build_cache.store(folder, draft, destination, finished)
+        finished = _write(api, draft, plan, destination, folder, notes)
     if finished.inspected == "network":
         notes.append(_NOT_INSPECTED)
     return BuildReport(destination, finished, time.perf_counter() - began, cached, tuple(notes))
+
+
+def _write(
+    api: TensorRT, draft: EngineCard, plan: Any, destination: Path, folder: Path | None, notes: list[str]
+) -> EngineCard:
+    """Check the finished plan, then write it with its card, and keep a copy in the cache."""
+    card = _inspected(api, draft, plan)
+    build_cache.place(destination, card, lambda partial: partial.write_bytes(memoryview(plan)))
+    if folder:
+        try:
+            build_cache.store(folder, draft, destination, card)
+        except OSError as error:  # the engine itself is written; a full disk or a read-only home costs only the copy
+            notes.append(f"not kept in the cache {folder}: {error}")
+    return card
 
 
 _NOT_INSPECTED = (

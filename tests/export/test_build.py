@@ -154,6 +154,13 @@ def test_a_damaged_cache_entry_is_built_again_and_old_ones_go(toy, tmp_path, mon
     assert len(list(cache.iterdir())) == 2  # one engine and its card
 
 
+def test_a_cache_that_cannot_be_written_costs_only_the_copy(toy, tmp_path):
+    (tmp_path / "cache").write_text("a file, not a folder")
+    report = build(toy, tmp_path / "toy.engine", cache=tmp_path / "cache" / "engines")
+    assert read_engine_card(report.path) == report.card
+    assert any("not kept in the cache" in note for note in report.notes)
+
+
 class Recorder:
     def __init__(self, during: object = None) -> None:
         self.events: list[tuple] = []

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 import pytest
 from fake_builder import fake_builder
 from toy_onnx import write_toy
@@ -86,6 +87,14 @@ def test_without_a_library_auto_builds_from_functions_and_notes_it(monkeypatch, 
     report = build(monkeypatch, toy, options={"plugins": "auto"})
     assert report.card.plugins is None
     assert any("no plugin library found" in note for note in report.notes)
+
+
+def test_a_file_without_our_operators_needs_no_library(monkeypatch, toy, library):
+    model = onnx.inliner.inline_local_functions(onnx.load(toy))
+    onnx.save(model, toy)
+    report = build(monkeypatch, toy, operators=("CornerPoolTopLeft",), options={"plugins": library})
+    assert report.card.plugins is None and report.card.operators == {}
+    assert any("holds none of the library's operators" in note for note in report.notes)
 
 
 def test_timings_are_kept_and_those_of_another_machine_dropped(monkeypatch, toy, tmp_path):
