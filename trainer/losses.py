@@ -1,8 +1,8 @@
 """The training loss: focal, pull, push and offset terms of every stack (Eq. 1, 3, 4, 5 and 8).
 
-Normalisers are the official code's, not the paper's "N objects in an image": the focal terms are divided by the positive
-cells and the offset terms by the objects of the whole batch, pull and push by the objects of each image and then summed
-over the images, and the total by the number of stacks.
+Normalisers are the official code's, not the paper's "N objects in an image": the focal terms are divided by the
+positive cells and the offset terms by the objects of the whole batch, pull and push by the objects of each image and
+then summed over the images, and the total by the number of stacks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cornernet.trainer.network import Heads
 
 EPSILON = 1e-4
-"""Added to every divisor and kept between a score and 0 or 1, as in the official code; the golden losses depend on it."""
+"""Added to divisors, and kept between a score and 0 or 1, as in the official code."""
 
 
 class LossTerms(NamedTuple):
@@ -65,11 +65,11 @@ def corner_loss(
     Computed in float32 whatever the type of the heads, also under autocast; without synchronising with the device.
 
     Args:
-        stacks:    the network's heads, one per stack: heatmap logits (N, C, h, w), embeddings (N, 1, h, w), offsets (N, 2, h, w).
+        stacks:    heads, one per stack: heatmap logits (N, C, h, w), embeddings (N, 1, h, w), offsets (N, 2, h, w).
         targets:   CornerTargets as tensors with a leading batch axis N >= 1; images without objects are fine.
         counts:    objects of the global batch when it is spread over `processes`; default: of `targets`.
-        processes: number of processes over which gradients are averaged. With both given, that average equals the gradient
-                   of one process holding the whole batch (pull and push are sums over images, hence the factor).
+        processes: number of processes over which gradients are averaged. With both given, that average equals the
+                   gradient of one process holding the whole batch.
     """
     device = targets.mask.device.type
     with torch.autocast(device, enabled=False):
@@ -107,7 +107,7 @@ def read_cells(maps: Tensor, cells: Tensor) -> Tensor:
 
 
 def focal_loss(logits: Tensor, heatmap: Tensor, peaks: Tensor) -> Tensor:
-    """Eq. (1), alpha 2, beta 4: logits and target heatmap (N, C, h, w), divided by `peaks`, or by 1 where there are none.
+    """Eq. (1), alpha 2, beta 4: logits and target heatmap (N, C, h, w), divided by `peaks`, by 1 if there are none.
 
     Scores are kept within [EPSILON, 1 - EPSILON]: the loss is finite for any logit and the gradient zero beyond.
     """

@@ -1,7 +1,7 @@
 """Training targets: where the corners are and how much a near miss costs (section 3.2, Fig. 5, Eq. 1 and 2).
 
-Numbers equal the official data loader's, its conventions included: map/input as the scale (128/511, not 1/4), sides rounded
-up and the radius truncated to whole cells, sigma = (2r+1)/6 where the paper says r/3.
+Numbers equal the official data loader's, its conventions included: map/input as the scale (128/511, not 1/4), sides
+rounded up and the radius truncated to whole cells, sigma = (2r+1)/6 where the paper says r/3.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 Radius = Literal["object", "fixed", "none"]
 
 FIXED_RADIUS = 2.5
-"""Radius of Table 2's "fixed radius" row [cell]. Gaussians have whole radii, so 2 cells are drawn, as by the official config."""
+"""Radius of Table 2's "fixed radius" row [cell]. Drawn as 2: gaussians have whole radii, also in the official config."""
 
 
 class CornerTargets(NamedTuple):
@@ -117,7 +117,8 @@ def corner_targets(
         x, y = cells[kept, columns].T
         offsets[side, :count] = corners[kept, columns] - cells[kept, columns]
         flat[side, :count] = y * width + x
-    return CornerTargets(*heatmaps, *offsets, *flat, np.arange(max_objects) < count)
+    mask = np.arange(max_objects) < count
+    return CornerTargets(heatmaps[0], heatmaps[1], offsets[0], offsets[1], flat[0], flat[1], mask)
 
 
 def _radii(corners: np.ndarray, radius: Radius, min_overlap: float) -> list[int]:
