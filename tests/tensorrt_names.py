@@ -11,6 +11,7 @@ from pathlib import Path
 
 MODULES = (
     "engine/backends/trt_api.py",
+    "engine/backends/trt_plan.py",
     "engine/backends/trt_worker.py",
     "engine/backends/tensorrt.py",
     "export/build.py",

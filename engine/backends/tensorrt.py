@@ -26,7 +26,8 @@ from cornernet.engine.backends.engine_card import (
     why_it_does_not_load,
 )
 from cornernet.engine.backends.trt_api import TensorRT
-from cornernet.engine.backends.trt_worker import Plan, Worker, read_plan
+from cornernet.engine.backends.trt_plan import Plan, read_plan
+from cornernet.engine.backends.trt_worker import Worker
 from cornernet.engine.errors import BackendError, ImageError, ModelError
 
 log = logging.getLogger("cornernet.tensorrt")

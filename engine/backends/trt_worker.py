@@ -13,15 +13,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.backends.cuda_memory import Cuda, CudaError, DeviceBuffer, Graph, PinnedBuffer, Stream
 from cornernet.engine.backends.device_arrays import DeviceArray
-from cornernet.engine.backends.engine_card import Profile, Shape
+from cornernet.engine.backends.engine_card import Shape
 from cornernet.engine.backends.trt_api import TensorRT
+from cornernet.engine.backends.trt_plan import DTYPES, Plan
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.model_card import INPUT, OUTPUTS
 
@@ -30,45 +32,15 @@ log = logging.getLogger("cornernet.tensorrt")
 MAX_SHAPES = 8
 """Contexts a worker keeps; the one used longest ago goes first."""
 
-MAX_GRAPHS = 4
+MAX_GRAPHS = 8
 """Graphs a context keeps: one for host input, and one per device address that is used again (a ring of frames)."""
 
 ALIGNMENT = 256
 """TensorRT's demand on tensor addresses [bytes]."""
 
-DTYPES = {"labels": np.int32, "counts": np.int32}
-"""Of the contract's outputs; the others are float32."""
-
 
 _CREATING = threading.Lock()
 """Contexts are made one at a time: TensorRT promises thread safety between contexts, not for making them."""
-
-
-class Plan(NamedTuple):
-    """A deserialised engine and what is read from it once. dtypes: of the outputs, as the engine writes them."""
-
-    engine: Any
-    profiles: tuple[Profile, ...]
-    dtypes: dict[str, np.dtype[Any]]
-
-
-def read_plan(api: TensorRT, engine: Any) -> Plan:
-    """Profiles and outputs of `engine`. Raises ModelError if it does not honour the ONNX contract."""
-    trt = api.module
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-    missing = sorted({INPUT, *OUTPUTS} - set(names))
-    if missing or inputs != [INPUT] or engine.get_tensor_dtype(INPUT) != trt.DataType.UINT8:
-        raise ModelError(
-            f"the engine has the tensors {', '.join(names)}; expected the uint8 input {INPUT} and the outputs "
-            f"{', '.join(OUTPUTS)}. Build it from a file of `cornernet export` (--outputs detections)."
-        )
-    profiles = []
-    for index in range(engine.num_optimization_profiles):
-        low, best, high = (tuple(shape)[:3] for shape in engine.get_tensor_profile_shape(INPUT, index))
-        profiles.append(Profile(min=low, opt=best, max=high))
-    dtypes = {name: np.dtype(trt.nptype(engine.get_tensor_dtype(name))) for name in OUTPUTS}
-    return Plan(engine, tuple(profiles), dtypes)
 
 
 class Slot:
@@ -150,7 +122,7 @@ class Worker:
             self._stream.wait_for(canvases.producer)
         if canvases.shape[0] == shape[0] and canvases.address % ALIGNMENT == 0:
             return canvases.address
-        # Rows left over from an earlier batch are real pixels, so what they give is finite; it is cut off anyway.
+        # What is left in the rows below is cut off with its results; any byte is a pixel, so nothing can go wrong.
         self._stream.move(self._input.address, canvases.address, int(np.prod(canvases.shape)))
         return self._input.address
 
@@ -171,7 +143,7 @@ class Worker:
             slot.graphs.move_to_end(key)
             graph.launch()
             return
-        slot.context.set_tensor_address(INPUT, address)
+        self._bind(slot.context, INPUT, address)
         if key in slot.graphs and self._record and slot.capturable:
             graph = self._recorded(slot, enqueue)
             if graph is not None:
@@ -181,7 +153,7 @@ class Worker:
         enqueue()
         self._remember(slot, key)
 
-    def _recorded(self, slot: Slot, enqueue: Any) -> Graph | None:
+    def _recorded(self, slot: Slot, enqueue: Callable[[], None]) -> Graph | None:
         try:
             return self._stream.capture(enqueue)
         except BackendError as error:
@@ -221,7 +193,7 @@ class Worker:
                 self._slots.popitem(last=False)[1].free()
             slot = self._slots[key] = Slot(self._context(profile))
             for name in OUTPUTS:
-                slot.context.set_tensor_address(name, self._outputs[name].address)
+                self._bind(slot.context, name, self._outputs[name].address)
         self._slots.move_to_end(key)
         if slot.shape != shape:
             slot.outputs = self._set_shape(slot.context, shape)
@@ -243,6 +215,10 @@ class Worker:
                 )
         self._stream.synchronize()
         return context
+
+    def _bind(self, context: Any, name: str, address: int) -> None:
+        if not context.set_tensor_address(name, address):
+            raise BackendError(f"TensorRT refuses the address {address:#x} for the tensor {name}.")
 
     def _set_shape(self, context: Any, shape: Shape) -> dict[str, tuple[int, ...]]:
         """Shapes of the outputs for an input of `shape`."""
@@ -267,11 +243,14 @@ class Worker:
 
     def free(self) -> None:
         """Give everything back, newest first. After a fatal device error the calls fail; that is logged, not raised."""
+        if self._owned:
+            _quietly(self._stream.synchronize)  # after a failure work may still be on its way
         for slot in self._slots.values():
-            _free_quietly(slot)
+            _quietly(slot.free)
         self._slots.clear()
         while self._owned:
-            _free_quietly(self._owned.pop())
+            _quietly(self._owned.pop().free)
+        self._plan = self._plan._replace(engine=None)  # the engine must not outlive its runtime
 
 
 def _context_rtx(trt: Any, engine: Any) -> Any:
@@ -280,8 +259,8 @@ def _context_rtx(trt: Any, engine: Any) -> Any:
     return engine.create_execution_context(runtime_config)
 
 
-def _free_quietly(resource: Any) -> None:
+def _quietly(give_back: Callable[[], None]) -> None:
     try:
-        resource.free()
+        give_back()
     except CudaError as error:
         log.debug("while freeing: %s", error)

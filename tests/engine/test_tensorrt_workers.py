@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 from fake_cuda import FakeCuda
@@ -93,6 +94,14 @@ def test_a_closed_backend_refuses_to_run_and_may_be_closed_again(tmp_path):
         with pytest.raises(BackendError, match="closed"):
             rig.backend.run(images(1))
     assert rig.cuda.alive() == {}
+
+
+def test_the_engine_is_let_go_when_the_backend_is_closed(tmp_path):
+    with Rig(tmp_path) as rig:
+        rig.backend.run(images(2))
+        engine = weakref.ref(rig.api.module.engines.pop())
+        rig.backend.close()
+        assert engine() is None
 
 
 def test_closing_waits_for_a_batch_that_is_running(tmp_path):
