@@ -18,7 +18,7 @@ import numpy as np
 
 from cornernet.engine.backends import Backend
 from cornernet.engine.detections import Detections
-from cornernet.engine.errors import BackendError, ImageError, ModelError
+from cornernet.engine.errors import BackendError, ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.images import MAX_PIXELS, ImageSource, expand_sources, read_image
 from cornernet.engine.model_card import ModelCard
@@ -55,7 +55,7 @@ class Detector:
         canvas: how "original" pads, see Protocol.canvas; None: as the protocol says.
         protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
         mirror: run the mirrored view too; None: as the protocol says (official: yes).
-        scales: run the image at each of these factors and merge.
+        scales: run the image at each of these factors (with "fit": on the canvas times each) and merge.
         soft_nms: "gaussian", "linear", "hard", or None to keep overlapping boxes.
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
         max_per_image, score_threshold: what is kept of each image.
@@ -87,14 +87,12 @@ class Detector:
         self.protocol = find_protocol(protocol, canvas=canvas)
         self._owns_backend = isinstance(model, str | PathLike)
         self._backend = _open(model, backend_options)
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"scales={tuple(scales)}; expected one or more factors above 0")
         if resize not in ("original", "fit"):
             raise ValueError(f'resize={resize!r}; expected "original" or "fit"')
         self._plan = ViewPlan(
             card=self.card,
             protocol=self.protocol,
-            fit=_fit_canvas(size, self.card) if resize == "fit" else None,
+            fit=(size or _usual_size(self.card)) if resize == "fit" else None,
             scales=tuple(scales),
             mirror=self.protocol.mirror if mirror is None else mirror,
         )
@@ -122,7 +120,7 @@ class Detector:
 
         Args:
             images: paths, directories, globs, bytes of image files, arrays (H, W, 3) uint8 BGR; one of them or any
-                mixture.
+                mixture. Arrays are not copied: do not overwrite one before its result is there.
             batch_size: canvases that the model gets at once; canvases of one size only.
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
@@ -144,10 +142,9 @@ class Detector:
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
         """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.
 
-        size: (height, width) [px] of the canvas; default the one of "fit", else of training, else the smallest legal
-            one.
+        size: (height, width) [px] of the canvas; default the one of "fit", else of training.
         """
-        height, width = size or self._plan.fit or self.card.train_size or (self.card.size_multiple,) * 2
+        height, width = size or self._plan.fit or _usual_size(self.card)
         self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
 
     def close(self) -> None:
@@ -205,7 +202,7 @@ class Detector:
         for batch in batches(views, batch_size):
             try:
                 self._run_batch(batch, window, found)
-            except (BackendError, RuntimeError, MemoryError) as error:
+            except (RuntimeError, MemoryError) as error:  # BackendError is a RuntimeError
                 for view in batch:
                     window[view.image].error = f"{self._backend.name} failed: {error or type(error).__name__}"
         return [self._result(loaded, found[position]) for position, loaded in enumerate(window)]
@@ -244,18 +241,10 @@ def _open(model: str | PathLike[str] | Backend, options: dict[str, Any]) -> Back
     return model
 
 
-def _fit_canvas(size: Size | None, card: ModelCard) -> Size:
-    height, width = (
-        size
-        or card.train_size
-        or (min(card.max_size, 4 * card.size_multiple) // card.size_multiple * card.size_multiple,) * 2
-    )
-    if not (card.is_legal_side(height) and card.is_legal_side(width)):
-        raise ModelError(
-            f"a canvas of {height}x{width} (height x width) does not suit this model; expected multiples of "
-            f"{card.size_multiple} up to {card.max_size}"
-        )
-    return height, width
+def _usual_size(card: ModelCard) -> Size:
+    """The canvas of training; without one, four times the smallest, if the model takes it."""
+    side = min(card.max_size // card.size_multiple, 4) * card.size_multiple
+    return card.train_size or (side, side)
 
 
 def _positive(value: int, name: str) -> int:

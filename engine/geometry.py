@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cornernet.engine.errors import ImageError
+from cornernet.engine.errors import ImageError, ModelError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol
 
@@ -81,6 +81,21 @@ def canvas_side(side_px: int, multiple: int, canvas: Canvas) -> int:
     return -(-side_px // multiple) * multiple
 
 
+def fit_canvas(size: Size, card: ModelCard, *, scale: float = 1.0) -> Size:
+    """The canvas of `size` (height, width) [px] times `scale`, each side rounded up to one that the model takes.
+
+    Raises ModelError if `size` itself, or its scaled canvas, does not suit the model.
+    """
+    scaled = [round(side * scale) for side in size]
+    height, width = size if scale == 1 else (canvas_side(side, card.size_multiple, "multiple") for side in scaled)
+    if not (card.is_legal_side(height) and card.is_legal_side(width)):
+        raise ModelError(
+            f"a canvas of {height}x{width} (height x width) does not suit this model; "
+            f"expected multiples of {card.size_multiple} up to {card.max_size}"
+        )
+    return height, width
+
+
 def place_original(image: Size, card: ModelCard, protocol: Protocol, *, scale: float = 1.0) -> Placement:
     """Keep the resolution times `scale`, centre, pad: the paper's protocol (section 4.2).
 
@@ -98,9 +113,9 @@ def place_original(image: Size, card: ModelCard, protocol: Protocol, *, scale: f
     return _centred(image, (height, width), (canvas[0], canvas[1]), factors, protocol)
 
 
-def place_fit(image: Size, canvas: Size, protocol: Protocol, *, scale: float = 1.0) -> Placement:
-    """Scale to fit a fixed canvas, keep the aspect ratio, centre; `scale` below 1 leaves a margin."""
-    factor = min(canvas[0] / image[0], canvas[1] / image[1]) * min(scale, 1.0)
+def place_fit(image: Size, canvas: Size, protocol: Protocol) -> Placement:
+    """Scale to fit a fixed canvas, keep the aspect ratio, centre."""
+    factor = min(canvas[0] / image[0], canvas[1] / image[1])
     height, width = (min(limit, max(1, round(side * factor))) for side, limit in zip(image, canvas))
     return _centred(image, (height, width), canvas, (height / image[0], width / image[1]), protocol)
 

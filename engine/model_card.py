@@ -1,6 +1,7 @@
 """What a model file says about itself, and the names of the ONNX contract (design: one file is the product).
 
-The card travels as JSON in the checkpoint's, the ONNX file's and the engine's metadata. Nothing is parsed from file names.
+The card travels as JSON in the checkpoint's, the ONNX file's and the engine's metadata. Nothing is parsed from file
+names.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ class _Frozen(BaseModel):
 class Decoder(_Frozen):
     """How corners become boxes (section 3.3, 4.2; official `_decode`)."""
 
-    top_k: int = Field(100, ge=1, le=1000, description="corners kept per branch")
-    num_dets: int = Field(1000, ge=1, le=3840, description="rows of the output; TensorRT's TopK stops at 3840")
-    max_distance: float = Field(0.5, gt=0, description="largest embedding difference of one object's corners")
-    clamp_corners: bool = Field(False, description="mmdetection: corner coordinates below 0 become 0 before pairing")
-    reject_zero_size: bool = Field(False, description="mmdetection: boxes of zero width or height are rejected")
+    top_k: int = Field(default=100, ge=1, le=1000, description="corners kept per branch")
+    num_dets: int = Field(default=1000, ge=1, le=3840, description="rows of the output; TensorRT's TopK stops at 3840")
+    max_distance: float = Field(default=0.5, gt=0, description="largest embedding difference of one object's corners")
+    clamp_corners: bool = Field(
+        default=False, description="mmdetection: corner coordinates below 0 become 0 before pairing"
+    )
+    reject_zero_size: bool = Field(default=False, description="mmdetection: boxes of zero width or height are rejected")
 
 
 class ModelCard(_Frozen):
@@ -59,9 +62,9 @@ class ModelCard(_Frozen):
     mean: tuple[float, float, float] = (0.40789654, 0.44719302, 0.47026115)
     std: tuple[float, float, float] = (0.28863828, 0.27408164, 0.27809835)
     fill: tuple[int, int, int] = (0, 0, 0)
-    stride: int = Field(4, ge=1)
-    size_multiple: int = Field(128, ge=1)
-    max_size: int = Field(1024, ge=1)
+    stride: int = Field(default=4, ge=1)
+    size_multiple: int = Field(default=128, ge=1)
+    max_size: int = Field(default=1024, ge=1)
     train_size: tuple[int, int] | None = None
     decoder: Decoder = Decoder()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"

@@ -97,7 +97,11 @@ MMDETECTION = Protocol(
     antialias=False,
     clip_far_side=False,
 )
-"""mmdetection's CornerHead. Its colour order, mean, padding value and stricter pairing come from the model card."""
+"""mmdetection's CornerHead (2.x, which its published numbers come from). Its colour order, mean, padding value and
+stricter pairing come from the model card. One thing is done in another order: it clamps corners to the image before it
+pairs them, here the card's decoder clamps to the canvas and `drop_empty` removes what clipping to the image leaves
+without width or height.
+"""
 
 PROTOCOLS = {protocol.name: protocol for protocol in (DEFAULT, OFFICIAL, MMDETECTION)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cornernet.engine.geometry import Placement, Size, place_fit, place_original
+from cornernet.engine.geometry import Placement, Size, fit_canvas, place_fit, place_original
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
 
@@ -22,7 +22,8 @@ class View:
 class ViewPlan:
     """Which views an image gets: every scale, plain and, if `mirror`, mirrored.
 
-    fit: (height, width) [px] of the one canvas all images are scaled to; None keeps their resolution.
+    fit: (height, width) [px] of the one canvas that all images are scaled to, times each scale; None keeps their
+        resolution. ModelError if such a canvas does not suit the model.
     """
 
     card: ModelCard
@@ -31,6 +32,13 @@ class ViewPlan:
     scales: tuple[float, ...]
     mirror: bool
 
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(f"scales={self.scales}; expected one or more factors above 0")
+        if self.fit is not None:
+            for scale in self.scales:
+                fit_canvas(self.fit, self.card, scale=scale)
+
     def placements(self, image: Size) -> list[Placement]:
         """Scale by scale, plain before mirrored. Raises ImageError if a canvas would be too large for the model."""
         placements = []
@@ -38,7 +46,7 @@ class ViewPlan:
             if self.fit is None:
                 plain = place_original(image, self.card, self.protocol, scale=scale)
             else:
-                plain = place_fit(image, self.fit, self.protocol, scale=scale)
+                plain = place_fit(image, fit_canvas(self.fit, self.card, scale=scale), self.protocol)
             placements += [plain, plain.mirror()] if self.mirror else [plain]
         return placements
 

@@ -18,7 +18,8 @@ try:
     import onnxruntime as ort
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidProtobuf, NoSuchFile
 except (ImportError, AttributeError) as error:  # AttributeError: what two wheels over each other leave behind
-    raise BackendError(str(onnxruntime_problem() or f"ONNX Runtime cannot be imported: {error}")) from error
+    broken = f"ONNX Runtime cannot be imported: {error}. Mend it with: pip install --force-reinstall 'cornernet[cpu]'"
+    raise BackendError(str(onnxruntime_problem() or broken)) from error
 
 log = logging.getLogger("cornernet.onnxruntime")
 

@@ -83,6 +83,14 @@ def test_a_canvas_that_does_not_suit_the_model_is_refused():
         Detector(FunctionBackend(bright_box), resize="fit", size=(2048, 128))
 
 
+def test_with_fit_the_canvas_itself_is_scaled():
+    backend = FunctionBackend(bright_box)
+    Detector(backend, resize="fit", size=(128, 256), scales=(0.5, 1, 1.3)).predict(picture(100, 100))
+    assert {shape[1:3] for shape in backend.shapes} == {(128, 128), (128, 256), (256, 384)}
+    with pytest.raises(ModelError, match="1152x1152"):
+        Detector(backend, resize="fit", size=(768, 768), scales=(1, 1.5))
+
+
 def test_scales_and_mirrored_views_are_merged_into_one_box_per_object():
     backend = FunctionBackend(mirrored_like_training)
     detector = Detector(backend, scales=(1.0, 2.0), mirror=True, soft_nms="hard", score_threshold=0.1)
@@ -218,6 +226,7 @@ def test_warm_up_runs_the_canvas_that_will_be_used():
     Detector(backend).warm_up(batch_size=2)
     Detector(backend, resize="fit", size=(128, 128)).warm_up()
     Detector(backend).warm_up(size=(384, 256))
+    Detector(FunctionBackend(bright_box)).warm_up()
     assert [shape[:3] for shape in backend.shapes] == [(2, 256, 128), (1, 128, 128), (1, 384, 256)]
 
 
@@ -270,6 +279,21 @@ def test_prediction_works_where_torch_cannot_be_imported(tmp_path):
         print(Detector({str(path)!r}).predict(image)[0].boxes.tolist())
     """)
     assert result.stdout.strip() == "[[20.0, 10.0, 40.0, 30.0]]", result.stderr
+
+
+def test_a_missing_onnxruntime_is_an_error_with_the_command(tmp_path):
+    path = write_onnx(tmp_path / "model.onnx", make_card())
+    result = run_python(f"""
+        import sys
+        sys.modules["onnxruntime"] = None
+        from cornernet import BackendError, Detector
+        try:
+            Detector({str(path)!r})
+        except BackendError as error:
+            print("refused:", error)
+    """)
+    assert result.stdout.startswith("refused: ONNX Runtime cannot be imported"), result.stderr
+    assert "pip install" in result.stdout
 
 
 def test_importing_the_package_loads_nothing_heavy():

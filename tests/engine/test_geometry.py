@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cornernet.engine.errors import ImageError
-from cornernet.engine.geometry import canvas_side, place_fit, place_original
+from cornernet.engine.geometry import canvas_side, fit_canvas, place_fit, place_original
 from cornernet.engine.protocol import DEFAULT, MMDETECTION, OFFICIAL
 
 
@@ -49,7 +49,7 @@ def test_official_placement_loses_the_last_row_of_an_image_that_fills_the_canvas
 def test_a_box_comes_back_from_the_canvas_where_it_was(height, width, scale, mirrored, protocol, fit):
     card = make_card()
     if fit:
-        placement = place_fit((height, width), (256, 384), protocol, scale=scale)
+        placement = place_fit((height, width), fit_canvas((256, 384), card, scale=scale), protocol)
     else:
         placement = place_original((height, width), card, protocol, scale=scale)
     placement = placement.mirror() if mirrored else placement
