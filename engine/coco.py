@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,6 +51,10 @@ class CocoDataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+
+_LARGEST = 2**24
+"""Coordinates [px] that float32 still holds exactly; anything beyond is an error of the file."""
 
 
 class _Image(NamedTuple):
@@ -152,7 +155,7 @@ def _read_images(entries: list[Any], problems: list[str]) -> dict[int, tuple[str
             problems.append(f"image {place}: expected a whole number under 'id' and a file_name; left out")
         elif image_id in images:
             problems.append(f"image {image_id} ({name}): the id belongs to {images[image_id][0]} already; left out")
-        elif not width or not height or min(width, height) < 1:
+        elif not width or not height or min(width, height) < 1 or max(width, height) >= _LARGEST:
             problems.append(f"image {image_id} ({name}): expected width and height in pixels; left out")
         else:
             images[image_id] = (name, width, height)
@@ -225,7 +228,7 @@ def _read_annotations(
 def _clipped_box(bbox: Any, image: _Image) -> tuple[list[float] | None, str]:
     """COCO's [x, y, width, height] -> x1 y1 x2 y2 inside the image, or None; and what was wrong, if anything."""
     numbers = isinstance(bbox, list) and len(bbox) == 4 and all(type(side) in (int, float) for side in bbox)
-    if not numbers or not all(math.isfinite(side) for side in bbox):
+    if not numbers or not all(abs(side) < _LARGEST for side in bbox):  # NaN is not less either
         return None, f"bbox {bbox}: expected four finite numbers [x, y, width, height]; left out"
     x, y, width, height = (float(side) for side in bbox)
     if width <= 0 or height <= 0:

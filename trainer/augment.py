@@ -1,66 +1,57 @@
-"""Augmentation of section 4.1: random crop and scale, flip, colour jitter, PCA lighting, normalisation.
+"""Training views of an image: random crop at a random scale, flip, colour, PCA lighting (section 4.1, official constants).
 
-Constants are the official code's. Two things are done differently on purpose: coordinates are pixel edges as everywhere
-in this project, so a mirrored box is W - x (official: W - 1 - x, one pixel off), and boxes end at W, not W - 1.
-The colour steps are all affine in the pixel, so they are composed into one 3 x 4 matrix and applied in a single pass.
+All randomness comes from the Generator in the call: the same generator state gives the same view.
+Coordinates are pixel edges, x right, y down: an image of width w spans 0..w, as in the engine.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from cornernet.engine.model_card import ModelCard
-from cornernet.engine.preprocess import resize
-
-GREY = np.array([0.114, 0.587, 0.299])
-"""Luminance of blue, green, red, as cv2.COLOR_BGR2GRAY."""
-
-EIGENVALUES = np.array([0.2141788, 0.01817699, 0.00341571])
-EIGENVECTORS = np.array(
-    [
-        [-0.58752847, -0.69563484, 0.41340352],
-        [-0.5832747, 0.00994535, -0.81221408],
-        [-0.56089297, 0.71832671, 0.41158938],
-    ]
+# Eigenvalues and -vectors of the colours (BGR) of the COCO training images, from the official code.
+_EIGENVALUES = np.array((0.2141788, 0.01817699, 0.00341571), np.float32)
+_EIGENVECTORS = np.array(
+    (
+        (-0.58752847, -0.69563484, 0.41340352),
+        (-0.5832747, 0.00994535, -0.81221408),
+        (-0.56089297, 0.71832671, 0.41158938),
+    ),
+    np.float32,
 )
-"""Principal components of ImageNet's colours, for the lighting noise; applied to blue, green, red as officially."""
-
-BORDER = 128 / 511
-"""Crop centres keep this distance from the image's edges, as a share of the canvas side."""
 
 
 class AugmentConfig(BaseModel):
-    """Switches of the augmentation; the defaults are section 4.1 with the official constants."""
+    """What is random, and how much. The defaults are the official constants; zeros and (1.0,) switch a part off.
+
+    resize: what scale 1 means: "fit", the scale at which the image fits the canvas, as Detector(resize="fit") shows it;
+        "original", image pixels, the paper's protocol.
+    scales: the crop window is the canvas times one of these; 0.6 magnifies, 1.3 shows more.
+    border: the window's centre keeps this distance from the image's edge, as a part of the canvas; halved until it fits.
+    min_visible: boxes of which less than this part of the area lies in the window are dropped (official: none is).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    placement: Literal["crop", "fit"] = Field(
-        default="crop", description="fit: the whole image, centred, as at prediction"
-    )
-    scales: tuple[float, ...] = Field(
-        default=(0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3), min_length=1, description="size of the crop in canvases"
-    )
-    scale_from: Literal["fit", "original"] = Field(
-        "fit",
-        description="fit: at scale 1 objects are as large as at prediction with resize='fit'; original: as in the file",
-    )
-    border: float = Field(
-        default=BORDER, ge=0, description="distance of crop centres from the image's edges, in canvases"
-    )
-    min_visible: float = Field(
-        default=0.0, ge=0, le=1, description="drop objects of which less than this share is in the crop"
-    )
-    flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring")
-    jitter: float = Field(default=0.4, ge=0, lt=1, description="brightness, contrast, saturation: factor 1 +- this")
-    lighting: float = Field(default=0.1, ge=0, description="standard deviation of the PCA lighting noise")
+    resize: Literal["fit", "original"] = "fit"
+    scales: tuple[float, ...] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+    border: float = Field(0.25, ge=0, le=0.5)
+    centre: bool = Field(False, description="window always at the image's centre: with scales [1.0], no crop at all")
+    flip: float = Field(0.5, ge=0, le=1)
+    colour: float = Field(0.4, ge=0, lt=1)
+    lighting: float = Field(0.1, ge=0)
+    min_visible: float = Field(0.0, ge=0, le=1)
 
 
-PLAIN = AugmentConfig(placement="fit", flip=0, jitter=0, lighting=0)
-"""No randomness: what the network sees at prediction."""
+class View(NamedTuple):
+    """image (H, W, 3) float32 in 0..1, BGR, padding 0; boxes (n, 4) float32 [px, canvas]; labels (n,) int64."""
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
 
 
 def augment(
@@ -71,116 +62,93 @@ def augment(
     *,
     size: tuple[int, int],
     config: AugmentConfig,
-    card: ModelCard,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One training view of an image; all randomness comes from `rng`.
-
-    Args:
-        image:  (h, w, 3) uint8 BGR.
-        boxes:  (n, 4) x1 y1 x2 y2 [px, image] at pixel edges; labels (n,).
-        size:   (H, W) [px] of the canvas.
-        card:   mean, std, fill and channel order of the network's input.
-
-    Returns:
-        (H, W, 3) float32 normalised, in the card's channel order; boxes (m, 4) float32 [px, canvas] clipped to it, and
-        labels (m,) of the objects that are still visible.
-    """
-    window = choose_window(image.shape[:2], rng, size=size, config=config)
-    canvas = resize(cut(image, window, _fill_bgr(card)), size, antialias=True)
-    boxes, kept = move_boxes(boxes, window, size, min_visible=config.min_visible)
-    if rng.random() < config.flip:
-        canvas = cv2.flip(canvas, 1)
-        boxes[:, [0, 2]] = size[1] - boxes[:, [2, 0]]
-    colours = jitter_matrix(np.array(cv2.mean(canvas)[:3]) / 255, rng, config)
-    return cv2.transform(canvas.astype(np.float32), _normalised(colours, card)), boxes, labels[kept]
+    fill: tuple[int, int, int] = (0, 0, 0),
+) -> View:
+    """One random view of an image (h, w, 3) uint8 BGR with boxes (n, 4) [px, image] on a canvas of `size` (H, W) [px]."""
+    window = random_window(image.shape[:2], rng, size=size, config=config)
+    mirrored = bool(rng.random() < config.flip)
+    canvas = cut_window(image, window, size, fill=fill)
+    boxes, kept = boxes_in_window(boxes, window, size, min_visible=config.min_visible)
+    if mirrored:
+        canvas = canvas[:, ::-1]
+        boxes = np.stack((size[1] - boxes[:, 2], boxes[:, 1], size[1] - boxes[:, 0], boxes[:, 3]), axis=1)
+    pixels = canvas.astype(np.float32) * np.float32(1 / 255)
+    if config.colour > 0:
+        pixels = jitter_colour(pixels, rng, config.colour)
+    if config.lighting > 0:
+        pixels += _EIGENVECTORS @ (_EIGENVALUES * rng.normal(0, config.lighting, 3).astype(np.float32))
+    return View(pixels, boxes, labels[kept])
 
 
-def choose_window(
+class Window(NamedTuple):
+    """Part of the image that fills the canvas: its left and top edge and extent [px, image]; may reach outside."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+def random_window(
     image: tuple[int, int], rng: np.random.Generator, *, size: tuple[int, int], config: AugmentConfig
-) -> tuple[int, int, int, int]:
-    """The part of the image that becomes the canvas: left, top, width, height [px, image]; may reach outside."""
-    pitch = image_pitch(image, size, config)
-    if config.placement == "fit":
-        scale, centre = 1.0, [side // 2 for side in image]
-    else:
-        scale = config.scales[rng.integers(len(config.scales))]
-        centre = [_centre(side, round(config.border * canvas * pitch), rng) for side, canvas in zip(image, size)]
-    height, width = (max(1, round(canvas * pitch * scale)) for canvas in size)
-    return centre[1] - width // 2, centre[0] - height // 2, width, height
+) -> Window:
+    """A window of one of the scales, its centre anywhere but near the image's edge (official `random_crop`)."""
+    fit = min(side / full for side, full in zip(size, image, strict=True)) if config.resize == "fit" else 1.0
+    scale = float(rng.choice(config.scales)) / fit
+    centres = []
+    for full, side in zip(image, size, strict=True):
+        border = config.border * side / fit
+        while border > 0 and full - border <= border:
+            border = border / 2 if border >= 1 else 0.0
+        centre = rng.uniform(border, full - border)
+        centres.append(full / 2 if config.centre else centre)
+    height, width = size[0] * scale, size[1] * scale
+    return Window(centres[1] - width / 2, centres[0] - height / 2, width, height)
 
 
-def image_pitch(image: tuple[int, int], size: tuple[int, int], config: AugmentConfig) -> float:
-    """Image pixels per canvas pixel at scale 1."""
-    if config.placement == "crop" and config.scale_from == "original":
-        return 1.0
-    return max(side / canvas for side, canvas in zip(image, size))
+def cut_window(
+    image: np.ndarray, window: Window, size: tuple[int, int], *, fill: tuple[int, int, int] = (0, 0, 0)
+) -> np.ndarray:
+    """The window scaled to `size` (H, W), bilinear, what lies outside the image filled. -> (H, W, 3) uint8."""
+    across, down = size[1] / window.width, size[0] / window.height
+    # cv2 counts from pixel centres, we from pixel edges: half a pixel on either side of the scaling.
+    matrix = np.array(
+        (
+            (across, 0, (0.5 - window.left) * across - 0.5),
+            (0, down, (0.5 - window.top) * down - 0.5),
+        )
+    )
+    return cv2.warpAffine(
+        image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )
 
 
-def _centre(side: int, border: int, rng: np.random.Generator) -> int:
-    """A crop centre at least `border` from both ends, where the border is halved until something is left."""
-    while side - border <= border and border > 0:
-        border //= 2
-    return int(rng.integers(border, max(side - border, border + 1)))
-
-
-def cut(image: np.ndarray, window: tuple[int, int, int, int], fill: tuple[int, int, int]) -> np.ndarray:
-    """The window (left, top, width, height) of an image, `fill` where it reaches outside -> (height, width, 3)."""
-    left, top, width, height = window
-    rows = slice(max(0, top), min(image.shape[0], top + height))
-    columns = slice(max(0, left), min(image.shape[1], left + width))
-    inside = image[rows, columns]
-    if inside.shape[:2] == (height, width):
-        return inside
-    canvas = np.empty((height, width, 3), np.uint8)
-    canvas[:] = fill
-    if inside.size:
-        canvas[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
-    return canvas
-
-
-def move_boxes(
-    boxes: np.ndarray, window: tuple[int, int, int, int], size: tuple[int, int], *, min_visible: float
+def boxes_in_window(
+    boxes: np.ndarray, window: Window, size: tuple[int, int], *, min_visible: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes [px, image] -> clipped boxes [px, canvas] of the objects kept, and which those are, (n,) bool.
-
-    Kept: something is left inside the window, and at least `min_visible` of the box's area.
-    """
-    left, top, width, height = window
-    zoom = np.array([size[1] / width, size[0] / height] * 2)
-    moved = (np.asarray(boxes, np.float64).reshape(-1, 4) - [left, top, left, top]) * zoom
-    clipped = moved.clip(0, [size[1], size[0]] * 2)
-    sides = clipped[:, 2:] - clipped[:, :2]
-    area = (moved[:, 2:] - moved[:, :2]).prod(axis=1)
-    kept = (sides > 0).all(axis=1) & (sides.prod(axis=1) >= min_visible * area)
+    """Boxes [px, image] -> boxes (m, 4) float32 [px, canvas], clipped, and which of the n they are, (n,) bool."""
+    factor = np.array((size[1] / window.width, size[0] / window.height) * 2)
+    moved = (np.asarray(boxes, np.float64).reshape(-1, 4) - (window.left, window.top) * 2) * factor
+    clipped = moved.clip(0, (size[1], size[0]) * 2)
+    sides, clipped_sides = moved[:, 2:] - moved[:, :2], clipped[:, 2:] - clipped[:, :2]
+    kept = (clipped_sides > 0).all(axis=1)
+    kept &= clipped_sides.prod(axis=1) >= min_visible * sides.prod(axis=1)
     return clipped[kept].astype(np.float32), kept
 
 
-def jitter_matrix(mean_colour: np.ndarray, rng: np.random.Generator, config: AugmentConfig) -> np.ndarray:
-    """Colour jitter and lighting as one map of (blue, green, red, 1), each in [0, 1] -> (3, 4) float64.
+def jitter_colour(pixels: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
+    """Brightness, contrast and saturation, in random order, each blended by 1 + U(-amount, amount).
 
-    Brightness scales, contrast blends with the mean grey, saturation with the pixel's grey, in random order. Both greys
-    are those of the image before jitter, as in the official code. mean_colour: (3,) of the canvas.
+    pixels (H, W, 3) float32, BGR, 0..1; the result is not clipped, as in the official code.
     """
-    matrix = np.eye(3, 4)
-    grey = np.append(GREY, 0.0)
-    mean_grey = np.array([0.0, 0.0, 0.0, float(GREY @ mean_colour)])
-    if config.jitter > 0:
-        for step in rng.permutation(3):
-            alpha = 1 + rng.uniform(-config.jitter, config.jitter)
-            matrix = alpha * matrix + (1 - alpha) * (np.zeros(4), mean_grey, grey)[step]
-    if config.lighting > 0:
-        matrix[:, 3] += EIGENVECTORS @ (EIGENVALUES * rng.normal(0, config.lighting, 3))
-    return matrix
-
-
-def _normalised(colours: np.ndarray, card: ModelCard) -> np.ndarray:
-    """From pixel values 0..255 BGR to the network's input, with `colours` in between -> (3, 4) float32."""
-    matrix = colours[::-1].copy() if card.channel_order == "rgb" else colours.copy()
-    matrix[:, :3] /= 255
-    matrix[:, 3] -= card.mean
-    return (matrix / np.array(card.std)[:, None]).astype(np.float32)
-
-
-def _fill_bgr(card: ModelCard) -> tuple[int, int, int]:
-    first, second, third = card.fill
-    return (third, second, first) if card.channel_order == "rgb" else (first, second, third)
+    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY)
+    grey_mean = np.float32(grey.mean())
+    for part in rng.permutation(3).tolist():
+        alpha = np.float32(1 + rng.uniform(-amount, amount))
+        if part == 0:
+            pixels = pixels * alpha
+        elif part == 1:
+            pixels = pixels * alpha + grey_mean * (1 - alpha)
+        else:
+            pixels = pixels * alpha + (grey * (1 - alpha))[..., None]
+    return pixels
