@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from operators_onnx import OPERATORS, write_operators
 from tensorrt_rig import images
 from toy_onnx import write_toy
 
@@ -117,3 +118,24 @@ def test_closing_gives_the_memory_back(engine):
         backend.close()
     after, _ = cuda.call("cudaMemGetInfo")
     assert before - after < 1 << 20
+
+
+@pytest.mark.parametrize("plugins", ["none", "library"])
+def test_the_operators_give_the_boxes_of_onnx_runtime(tmp_path, plugins):
+    """Pooling, peaks and grouping: as definitions, and as our plugins, against ONNX Runtime on the CPU."""
+    from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
+    from cornernet.engine.backends.tensorrt import TensorRTBackend
+    from cornernet.export.build import build_engine
+
+    library = trt_api.find_plugin_library() if plugins == "library" else None
+    if plugins == "library" and library is None:
+        pytest.skip("needs libcornernet_plugins.so (cmake -B build && cmake --build build)")
+    source = write_operators(tmp_path / "operators.onnx")
+    report = build_engine(source, tmp_path / "operators.engine", plugins=library, cache=None)
+    assert report.card.operators == (OPERATORS if library else {})
+    reference = OnnxRuntimeBackend(source, providers=["CPUExecutionProvider"])
+    backend = TensorRTBackend(report.path)
+    for turn, shape in enumerate([(1, 64, 96), (3, 64, 96), (2, 32, 128), (8, 128, 128)] * 3):
+        canvases = images(*shape, seed=turn)
+        assert_same(backend.run(canvases), reference.run(canvases))
+    backend.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from operators_onnx import write_operators
 from toy_onnx import toy_card, write_toy
 from typer.testing import CliRunner
 
@@ -49,6 +50,14 @@ def test_an_engine_is_built_without_a_gpu_and_its_card_tells_what_it_is(tmp_path
     if card.gpu is None:
         assert card.inspected == "network"
         assert any("has not been run" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+def test_the_operators_own_definitions_are_built_without_plugins(tmp_path, half):
+    source = write_operators(tmp_path / "operators.onnx", half=half)
+    card = build(source, tmp_path / "operators.engine", targets=["sm_75"]).card
+    assert (card.layers["POOLING"], card.layers["TOPK"]) == (6, 3)
+    assert str(card.profiles[0]) == "1x29x29,4x64x96,8x128x128"
 
 
 def test_several_profiles_are_kept_in_order(toy, tmp_path):

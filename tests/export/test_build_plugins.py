@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_onnx import write_toy
+from operators_onnx import OPERATORS, write_operators
 
 from cornernet.engine.backends import trt_api
 
@@ -49,14 +49,16 @@ def run(source: Path, folder: Path) -> list[dict]:
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 def test_one_file_becomes_plugin_layers_with_the_library_and_functions_without(tmp_path, half):
-    source = write_toy(tmp_path / "toy.onnx", half=half)
+    source = write_operators(tmp_path / "operators.onnx", half=half)
     first, plugins, functions = run(source, tmp_path)
-    assert plugins["operators"] == {"CornerPoolTopLeft": 1} and plugins["layers"]["PLUGIN_V3"] == 1
+    assert plugins["operators"] == OPERATORS and plugins["layers"]["PLUGIN_V3"] == sum(OPERATORS.values())
     library = trt_api.find_plugin_library()
     assert library is not None and plugins["plugins"]["bytes"] == library.stat().st_size
-    assert b"CornerPoolTopLeft" in (tmp_path / "plugins.engine").read_bytes()
+    plan = (tmp_path / "plugins.engine").read_bytes()
+    assert all(name.encode() in plan for name in OPERATORS)
+    assert ("HALF" in plugins["precisions"]) == half
     # Without plugins, before and after the library was loaded into the process: the same network.
     for card in (first, functions):
         assert card["operators"] == {} and card["plugins"] is None
-        assert "PLUGIN_V3" not in card["layers"] and card["layers"]["ELEMENTWISE"] == 1
+        assert "PLUGIN_V3" not in card["layers"] and card["layers"]["POOLING"] == 6 and card["layers"]["TOPK"] == 3
     assert first["layers"] == functions["layers"]
