@@ -1,4 +1,4 @@
-"""Training views of an image: random crop at a random scale, flip, colour, PCA lighting (section 4.1, official constants).
+"""Training views of an image: crop at a random scale, flip, colour, PCA lighting (section 4.1, official constants).
 
 All randomness comes from the Generator in the call: the same generator state gives the same view.
 Coordinates are pixel edges, x right, y down: an image of width w spans 0..w, as in the engine.
@@ -30,7 +30,7 @@ class AugmentConfig(BaseModel):
     resize: what scale 1 means: "fit", the scale at which the image fits the canvas, as Detector(resize="fit") shows it;
         "original", image pixels, the paper's protocol.
     scales: the crop window is the canvas times one of these; 0.6 magnifies, 1.3 shows more.
-    border: the window's centre keeps this distance from the image's edge, as a part of the canvas; halved until it fits.
+    border: the window's centre stays this far from the image's edge, as a part of the canvas; halved until it fits.
     min_visible: boxes of which less than this part of the area lies in the window are dropped (official: none is).
     """
 
@@ -64,7 +64,7 @@ def augment(
     config: AugmentConfig,
     fill: tuple[int, int, int] = (0, 0, 0),
 ) -> View:
-    """One random view of an image (h, w, 3) uint8 BGR with boxes (n, 4) [px, image] on a canvas of `size` (H, W) [px]."""
+    """A random view of an image (h, w, 3) uint8 BGR and its boxes (n, 4) [px, image] on a canvas of `size` (H, W)."""
     window = random_window(image.shape[:2], rng, size=size, config=config)
     mirrored = bool(rng.random() < config.flip)
     canvas = cut_window(image, window, size, fill=fill)

@@ -15,7 +15,7 @@ import numpy as np
 Radius = Literal["object", "fixed", "none"]
 
 FIXED_RADIUS = 2.5
-"""Radius of Table 2's "fixed radius" row [cell]. Drawn as 2: gaussians have whole radii, also in the official config."""
+"""Radius of Table 2's "fixed radius" row [cell]. Drawn as 2: whole radii only, as in the official config."""
 
 
 class CornerTargets(NamedTuple):
