@@ -6,6 +6,7 @@ Frames: image [px] and canvas [px], x right, y down, both measured at pixel edge
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from cornernet.engine.protocol import Canvas, Protocol
 
 Size = tuple[int, int]
 """(height, width) [px]."""
+
+Mirror = Literal["edges", "pixels"]
+"""See `ModelCard.trained_mirror`."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Placement:
     shown:     (height, width) [px] of the resized image that is copied; less than `resized` only under the official
         quirk.
     scale:     (vertical, horizontal) [canvas px / image px], the factors that boxes are divided by.
-    mirrored:  the whole canvas is mirrored left to right.
+    mirrored:  None, or the whole canvas is mirrored left to right, and how training did it (the card's
+        `trained_mirror`).
     """
 
     image: Size
@@ -36,11 +41,11 @@ class Placement:
     left: int
     shown: Size
     scale: tuple[float, float]
-    mirrored: bool = False
+    mirrored: Mirror | None = None
 
-    def mirror(self) -> Placement:
+    def mirror(self, trained_mirror: Mirror = "edges") -> Placement:
         """The same placement on the mirrored canvas."""
-        return replace(self, mirrored=not self.mirrored)
+        return replace(self, mirrored=trained_mirror)
 
     def to_image(self, boxes_canvas: np.ndarray, protocol: Protocol) -> np.ndarray:
         """Boxes (n, 4) float32 [px, canvas] -> (n, 4) float32 [px, image], un-mirrored and clipped."""
@@ -71,7 +76,8 @@ class Placement:
         """The a of x -> a - x [px, canvas]."""
         if protocol.mirror_axis == "image":
             return 2 * self.left + self.resized[1]
-        return self.canvas[1] - (protocol.mirror_axis == "pixels")
+        undoes_pixels = protocol.mirror_axis == "training" and self.mirrored == "pixels"
+        return self.canvas[1] - 1 if undoes_pixels else self.canvas[1]
 
 
 def canvas_side(side_px: int, multiple: int, canvas: Canvas) -> int:

@@ -52,6 +52,8 @@ class ModelCard(_Frozen):
     size_multiple: canvas sides are legal if rounding up to the next multiple adds fewer than `stride` pixels
         (hourglass-104: 125..128 modulo 128).
     max_size:  longest canvas side the file accepts [px]; bounds the corner pooling kernels.
+    trained_mirror: how training mirrored a corner x on a canvas of width W, which is how the network sees mirrored
+        images: "edges" W - x (this project, mmdetection), "pixels" W - 1 - x (the official code).
     """
 
     format: Literal[1] = 1
@@ -66,6 +68,7 @@ class ModelCard(_Frozen):
     size_multiple: int = Field(default=128, ge=1)
     max_size: int = Field(default=1024, ge=1)
     train_size: tuple[int, int] | None = None
+    trained_mirror: Literal["edges", "pixels"] = "edges"
     decoder: Decoder = Decoder()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     outputs: Literal["detections", "heads"] = "detections"

@@ -21,10 +21,9 @@ class Protocol:
     keep_last_row: False: an image side that fills the canvas exactly loses its last row or column (official
         `crop_image`).
     mirror: the mirrored view is run too unless the caller says otherwise (official testing always does).
-    mirror_axis: un-mirroring is x -> axis - x. "pixels": canvas width - 1, which undoes what training does to corners
-        (x -> width - 1 - x). "edges": canvas width; the official test code, whose mirrored boxes so sit one pixel to
-        the right. "image": 2 left margins + image width; mmdetection, a pixel less again where the right margin is the
-        wider one.
+    mirror_axis: un-mirroring is x -> axis - x. "training": what undoes the card's `trained_mirror`, canvas width, less
+        1 for official weights. "edges": canvas width; the official test code, so that its mirrored boxes sit one pixel
+        to the right. "image": 2 left margins + image width; mmdetection, one pixel off where the margins differ.
     nominal_scale: True: boxes of a scaled image are divided by the asked factor, not by the size ratio that truncation
         to whole pixels gave.
     antialias: shrink by more than half with area averaging; False: always bilinear (official).
@@ -47,7 +46,7 @@ class Protocol:
     canvas: Canvas = "multiple"
     keep_last_row: bool = True
     mirror: bool = False
-    mirror_axis: Literal["pixels", "edges", "image"] = "pixels"
+    mirror_axis: Literal["training", "edges", "image"] = "training"
     nominal_scale: bool = False
     antialias: bool = True
     clip_far_side: bool = True

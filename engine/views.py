@@ -47,7 +47,7 @@ class ViewPlan:
                 plain = place_original(image, self.card, self.protocol, scale=scale)
             else:
                 plain = place_fit(image, fit_canvas(self.fit, self.card, scale=scale), self.protocol)
-            placements += [plain, plain.mirror()] if self.mirror else [plain]
+            placements += [plain, plain.mirror(self.card.trained_mirror)] if self.mirror else [plain]
         return placements
 
 

@@ -63,8 +63,8 @@ def bright_box(canvas):
     return [(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, canvas.max() / 255, 0)]
 
 
-def mirrored_like_training(canvas):
-    """As a network trained by mirroring corners x -> width - 1 - x sees it: half a pixel to the left of the edges."""
+def like_official_weights(canvas):
+    """As official weights see it, trained by mirroring x -> width - 1 - x: half a pixel to the left of the edges."""
     return [(x1 - 0.5, y1, x2 - 0.5, y2, score, label) for x1, y1, x2, y2, score, label in bright_box(canvas)]
 
 

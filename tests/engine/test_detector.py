@@ -9,7 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from fake_backends import FunctionBackend, bright_box, make_card, mirrored_like_training, picture, write_onnx
+from fake_backends import FunctionBackend, bright_box, make_card, picture, write_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +92,7 @@ def test_with_fit_the_canvas_itself_is_scaled():
 
 
 def test_scales_and_mirrored_views_are_merged_into_one_box_per_object():
-    backend = FunctionBackend(mirrored_like_training)
+    backend = FunctionBackend(bright_box)
     detector = Detector(backend, scales=(1.0, 2.0), mirror=True, soft_nms="hard", score_threshold=0.1)
     found = detector.predict(picture(100, 150, (20, 30, 60, 70)))[0]
     assert len(found) == 1

@@ -42,7 +42,7 @@ def test_official_placement_loses_the_last_row_of_an_image_that_fills_the_canvas
     height=st.integers(1, 700),
     width=st.integers(1, 700),
     scale=st.sampled_from([0.5, 0.75, 1.0, 1.25]),
-    mirrored=st.booleans(),
+    mirrored=st.sampled_from([None, "edges", "pixels"]),
     protocol=st.sampled_from([DEFAULT, OFFICIAL, MMDETECTION]),
     fit=st.booleans(),
 )
@@ -52,7 +52,7 @@ def test_a_box_comes_back_from_the_canvas_where_it_was(height, width, scale, mir
         placement = place_fit((height, width), fit_canvas((256, 384), card, scale=scale), protocol)
     else:
         placement = place_original((height, width), card, protocol, scale=scale)
-    placement = placement.mirror() if mirrored else placement
+    placement = placement.mirror(mirrored) if mirrored else placement
     box = np.array([[0.25 * width, 0.1 * height, 0.5 * width, 0.7 * height]], np.float32)
     back = placement.to_image(placement.to_canvas(box, protocol), protocol)
     if protocol.nominal_scale and min(height, width) < 8:
@@ -75,9 +75,19 @@ def test_mmdetection_clips_at_zero_only():
     assert box[0, 2] > 200 and box[0, 3] > 100
 
 
+def test_un_mirroring_undoes_what_training_did_to_corners():
+    placement = place_original((100, 150), make_card(), DEFAULT)
+    width = placement.canvas[1]
+    x1, x2 = np.float32([70, 95])  # on the plain canvas
+    for trained, one in (("edges", 0), ("pixels", 1)):
+        seen = np.array([[width - one - x2, 30, width - one - x1, 60]])
+        plain = placement.to_image(np.array([[x1, 30, x2, 60]]), DEFAULT)
+        np.testing.assert_array_equal(placement.mirror(trained).to_image(seen, DEFAULT), plain)
+
+
 @pytest.mark.parametrize("width", [200, 201])
-def test_the_three_mirror_axes_differ_by_whole_pixels(width):
-    placement = place_original((100, width), make_card(), OFFICIAL).mirror()
+def test_official_and_mmdetection_mirror_about_their_own_axes(width):
+    placement = place_original((100, width), make_card(), OFFICIAL).mirror("pixels")
     box = np.float32([[100, 60, 150, 90]])
     x1 = {p.name: placement.to_image(box, p)[0, 0] for p in (DEFAULT, OFFICIAL, MMDETECTION)}
     assert x1["official"] - x1["default"] == 1

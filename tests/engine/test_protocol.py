@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import oracles_engine as oracle
 import pytest
-from fake_backends import FunctionBackend, bright_box, make_card, mirrored_like_training, picture, raw_detections
+from fake_backends import FunctionBackend, bright_box, like_official_weights, make_card, picture, raw_detections
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.detector import Detector
@@ -96,17 +96,20 @@ def test_official_protocol_equals_the_slow_official_pipeline(size, scales, merge
         compare(detector.predict(image, batch_size=batch_size)[0], expected)
 
 
-def test_default_mirrored_view_finds_the_same_box_as_the_plain_view():
+@pytest.mark.parametrize(("trained", "network"), [("edges", bright_box), ("pixels", like_official_weights)])
+def test_default_mirrored_view_finds_the_same_box_as_the_plain_view(trained, network):
     image = picture(100, 150, (20, 30, 61, 70))
-    plain = Detector(FunctionBackend(mirrored_like_training), mirror=False, soft_nms=None).predict(image)[0]
-    both = Detector(FunctionBackend(mirrored_like_training), mirror=True, soft_nms=None).predict(image)[0]
+    backend = FunctionBackend(network, make_card(trained_mirror=trained))
+    plain = Detector(backend, mirror=False, soft_nms=None).predict(image)[0]
+    both = Detector(backend, mirror=True, soft_nms=None).predict(image)[0]
     assert len(both) == 2
     np.testing.assert_allclose(both.boxes, np.repeat(plain.boxes, 2, axis=0))
 
 
-def test_official_mirrored_view_sits_one_pixel_to_the_right():
+def test_official_mirrored_view_of_official_weights_sits_one_pixel_to_the_right():
     image = picture(100, 150, (20, 30, 61, 70))
-    found = Detector(FunctionBackend(mirrored_like_training), protocol="official", soft_nms=None).predict(image)[0]
+    backend = FunctionBackend(like_official_weights, make_card(trained_mirror="pixels"))
+    found = Detector(backend, protocol="official", soft_nms=None).predict(image)[0]
     np.testing.assert_allclose(found.boxes[1] - found.boxes[0], [1, 0, 1, 0])
 
 
