@@ -13,7 +13,7 @@ from cornernet.trainer.corner_pool import corner_pool_bottom_right, corner_pool_
 from cornernet.trainer.hourglass import HourglassBackbone
 from cornernet.trainer.presets import NetworkConfig
 
-_POOLS = {"top_left": corner_pool_top_left, "bottom_right": corner_pool_bottom_right}
+_POOLS = {"top_left": corner_pool_top_left, "bottom_right": corner_pool_bottom_right, "none": torch.add}
 # The focal loss starts from a corner probability of 0.1 everywhere, not 0.5: sigmoid(-2.19) = 0.1.
 HEATMAP_BIAS = -2.19
 
@@ -40,7 +40,8 @@ class CornerModule(nn.Module):
     def __init__(self, corner: str, config: NetworkConfig) -> None:
         super().__init__()
         channels, pooled = config.feature_channels, config.pool_channels
-        self.corner_pool = _POOLS[corner] if config.corner_pooling else torch.add
+        # The name, not the operator: modules are deep-copied (weight averaging) and pickled.
+        self.corner_pool = corner if config.corner_pooling else "none"
         self.vertical = Convolution(3, channels, pooled)
         self.horizontal = Convolution(3, channels, pooled)
         self.pooled = conv_bn(pooled, channels, kernel=3)
@@ -48,7 +49,7 @@ class CornerModule(nn.Module):
         self.output = Convolution(3, channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = self.corner_pool(self.vertical(x), self.horizontal(x))
+        pooled = _POOLS[self.corner_pool](self.vertical(x), self.horizontal(x))
         return self.output(torch.relu(self.pooled(pooled) + self.shortcut(x)))
 
 
