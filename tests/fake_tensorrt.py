@@ -60,6 +60,10 @@ class Strategy(enum.Enum):
     STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
 
 
+class Diagnostics(enum.IntEnum):
+    VERSION_MISMATCH, UNSUPPORTED_CC, OLD_CUDA_DRIVER = 1, 2, 4
+
+
 class Mode(enum.Enum):
     NONE, INPUT, OUTPUT = range(3)
 
@@ -185,6 +189,10 @@ def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.
             engines.append(Engine(facts, cuda, self.logger))
             return engines[-1]
 
+        def get_engine_validity(self, content: bytes) -> tuple[int, int]:
+            assert rtx
+            return 2, Diagnostics.VERSION_MISMATCH | Diagnostics.UNSUPPORTED_CC
+
     registry = SimpleNamespace(all_creators=[], load_library=lambda path: None)
     module = SimpleNamespace(
         __version__=version,
@@ -199,4 +207,5 @@ def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.
     )
     if rtx:
         module.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)
+        module.EngineInvalidityDiagnostics = Diagnostics
     return TensorRT(module, "tensorrt_rtx" if rtx else "tensorrt")  # type: ignore[arg-type]

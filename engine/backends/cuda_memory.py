@@ -19,7 +19,7 @@ import numpy as np
 from cornernet.engine.backends.engine_card import GpuFacts
 from cornernet.engine.errors import BackendError
 
-INSTALL = "pip install 'cornernet[gpu]'  (cuda-python)"
+INSTALL = "pip install 'cuda-python>=12.9'"
 LEGACY_STREAM = 1
 """cudaStreamLegacy: the default stream of PyTorch, PyCUDA and everybody who asked for none."""
 

@@ -84,8 +84,10 @@ class TensorRTBackend:
         trt = self._api.module
         with self._api.logger.collect() as errors:
             runtime = trt.Runtime(self._api.logger)
-            engine = runtime.deserialize_cuda_engine(self.path.read_bytes())
+            content = self.path.read_bytes()
+            engine = runtime.deserialize_cuda_engine(content)
             if engine is None:
+                verdict = _verdict_rtx(trt, runtime, content) if self._api.is_rtx else []
                 raise BackendError(
                     why_it_does_not_load(
                         self.path,
@@ -94,7 +96,7 @@ class TensorRTBackend:
                         version=self._api.version,
                         gpu=self._cuda.gpu_facts(),
                         library=library,
-                        said=list(errors),
+                        said=[*verdict, *errors],
                     )
                 )
         return runtime, read_plan(self._api, engine)
@@ -234,6 +236,12 @@ def _part(canvases: np.ndarray | DeviceArray, start: int, images: int) -> np.nda
     _, height, width, channels = canvases.shape
     address = canvases.address + start * height * width * channels
     return DeviceArray(address, (images, height, width, channels), canvases.producer)
+
+
+def _verdict_rtx(trt: Any, runtime: Any, content: bytes) -> list[str]:
+    """TensorRT-RTX names why a plan cannot run here: VERSION_MISMATCH, UNSUPPORTED_CC, OLD_CUDA_DRIVER, ..."""
+    _, bits = runtime.get_engine_validity(content)
+    return [name for name, bit in trt.EngineInvalidityDiagnostics.__members__.items() if int(bits) & int(bit)]
 
 
 def _flavour_of(facts: EngineCard, path: Path) -> TensorRT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_cuda import FakeCuda
 from fake_tensorrt import fake_tensorrt
@@ -13,6 +14,7 @@ from toy_onnx import toy_card
 from cornernet.engine.backends.cuda_memory import Cuda
 from cornernet.engine.backends.engine_card import FileFacts, GpuFacts
 from cornernet.engine.backends.tensorrt import TensorRTBackend
+from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, ModelError
 
 
@@ -65,7 +67,9 @@ def test_an_engine_that_does_not_load_is_explained_by_what_differs(tmp_path):
 def test_an_engine_built_for_other_targets_says_so(tmp_path):
     path = write_engine(tmp_path, flavour="tensorrt_rtx", targets=("sm_120",))
     path.write_bytes(b"x" * path.stat().st_size)
-    with pytest.raises(BackendError, match=r"built for sm_120, this GPU is sm_89.*--target sm_120"):
+    with pytest.raises(
+        BackendError, match=r"for sm_120.*is sm_89.*: VERSION_MISMATCH UNSUPPORTED_CC .*--target sm_120"
+    ):
         open_engine(path, rtx=True)
 
 
@@ -87,3 +91,14 @@ def test_a_file_of_raw_maps_is_not_a_detector(tmp_path):
     path = write_engine(tmp_path, card=toy_card(outputs="heads"))
     with pytest.raises(ModelError, match="gives heads, not detections"):
         open_engine(path)
+
+
+def test_a_detector_opens_an_engine_by_its_suffix_and_closes_it(tmp_path):
+    cuda = FakeCuda()
+    path = write_engine(tmp_path)
+    black = np.zeros((20, 30, 3), np.uint8)
+    with Detector(path, resize="fit", size=(32, 48), api=fake_tensorrt(cuda), cuda=Cuda(cuda)) as detector:
+        assert isinstance(detector.backend, TensorRTBackend) and detector.card == toy_card()
+        results = detector.predict([black] * 5, batch_size=3)
+    assert [(len(result.boxes), result.error) for result in results] == [(0, None)] * 5
+    assert cuda.alive() == {}
