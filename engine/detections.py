@@ -40,7 +40,7 @@ class Detections:
 
     def __post_init__(self) -> None:
         for field, dtype in (("boxes", np.float32), ("scores", np.float32), ("labels", np.int32)):
-            object.__setattr__(self, field, np.asarray(getattr(self, field), dtype=dtype))
+            object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype=dtype))
         if self.boxes.size == 0:
             object.__setattr__(self, "boxes", self.boxes.reshape(0, 4))
         count = len(self.boxes)

@@ -58,10 +58,12 @@ def to_candidates(raw: RawDetections, row: int, placement: Placement, protocol: 
         raw.corner_scores[row, :count],
         raw.labels[row, :count],
     )
-    if not protocol.drop_empty:
-        return found
-    boxes = found.boxes
-    return Candidates(*(values[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)] for values in found))
+    if protocol.drop_empty:
+        x1, y1, x2, y2 = found.boxes.T
+        kept = (x2 > x1) & (y2 > y1)
+        if not kept.all():
+            return Candidates(*(values[kept] for values in found))
+    return found
 
 
 def suppress(

@@ -23,6 +23,9 @@ import numpy as np
 
 Method = Literal["gaussian", "linear", "hard"]
 
+_ZERO = np.zeros((), np.float32)
+"""An array: converting a Python number at every call costs as much as the operation."""
+
 _BLOCK = 256
 """So many boxes of a class are weighed from the start, and so many more whenever one that waits could be the best."""
 
@@ -137,7 +140,7 @@ class _Weight:
         inner, overlap = scratch[:4], scratch[4]
         np.maximum(edges, taken, out=inner)
         minus_sides = np.add(inner[:2], inner[2:], out=inner[:2])
-        np.minimum(minus_sides, 0, out=minus_sides)
+        np.minimum(minus_sides, _ZERO, out=minus_sides)
         common = np.multiply(inner[0], inner[1], out=inner[2])
         np.add(areas, taken_areas, out=overlap)
         overlap -= common
