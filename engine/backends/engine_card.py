@@ -6,6 +6,7 @@ The plan itself is plain TensorRT (trtexec and Triton load it); nothing of ours 
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 from pathlib import Path
 from typing import Literal
@@ -129,7 +130,7 @@ def card_path(engine: Path) -> Path:
 def write_engine_card(engine: Path, card: EngineCard) -> None:
     """Atomic: a reader sees the old card or the new one."""
     path = card_path(engine)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(card.model_dump_json(indent=1) + "\n")
     partial.replace(path)
 

@@ -164,6 +164,9 @@ def find_plugin_library() -> Path | None:
     return library
 
 
+_LOGGERS: list[Any] = []
+"""TensorRT keeps a bare pointer to the first logger it is given, so none may ever be freed."""
+
 _HARMLESS = "already exists, the output tensors of this new instance will not be queryable"
 """Said for every node of an ONNX function that is called twice, which is what functions are for."""
 
@@ -205,4 +208,6 @@ def _python_logger(trt: Any) -> Any:
             finally:
                 del self._listeners[id(errors)]
 
-    return PythonLogger()
+    logger = PythonLogger()
+    _LOGGERS.append(logger)
+    return logger
