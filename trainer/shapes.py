@@ -94,8 +94,10 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
             labels.append(label)
         if len(masks) == wanted:
             break
+    colours = [image.mean(axis=(0, 1))]
     for mask in masks:
-        image = _paint(rng, image, mask)
+        colours.append(_contrasting(rng, colours))
+        image = _paint(image, mask, _texture(rng, colours[-1], size, strength=18))
     image = image + rng.uniform(0, 5) * rng.standard_normal(image.shape, dtype=np.float32)
     boxes = np.array([_box(part) for part in _visible_parts(masks)])
     return Scene(image.clip(0, 255).astype(np.uint8), boxes, np.array(labels, np.int64))
@@ -163,15 +165,17 @@ def _box(part: np.ndarray) -> list[float]:
     return [columns[0] / GRID, rows[0] / GRID, (columns[-1] + 1) / GRID, (rows[-1] + 1) / GRID]
 
 
-def _paint(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with an object on top whose colour stands out from what it covers."""
+def _contrasting(rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
+    """The one of some random colours (3,) that differs most from all others, so that no two objects look like one."""
+    candidates = rng.uniform(15, 240, (12, 3))
+    distance = np.abs(candidates[:, None] - np.array(others)).sum(axis=2).min(axis=1)
+    return candidates[int(distance.argmax())]
+
+
+def _paint(image: np.ndarray, mask: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    """The image with `surface` where the mask is, mixed along the edge by the share of the pixel it covers."""
     height, width = image.shape[:2]
     alpha = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)[..., None]
-    behind = (image * alpha).sum(axis=(0, 1)) / alpha.sum()
-    candidates = rng.uniform(15, 240, (8, 3))
-    distance = np.abs(candidates - behind).sum(axis=1)
-    colour = candidates[int(np.argmax(distance > 200)) if (distance > 200).any() else int(distance.argmax())]
-    surface = _texture(rng, colour, (height, width), strength=18)
     return image + alpha * (surface - image)
 
 
