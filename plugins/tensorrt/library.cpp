@@ -15,13 +15,18 @@ namespace {
 
 std::atomic<nvinfer1::ILoggerFinder*> logger_finder{nullptr};
 
-// ILoggerFinder is the one interface here whose layout changed between TensorRT 10 and 11. Calling it with the wrong
-// layout would crash, so it is only called when the TensorRT of this library's headers is the one in the process.
+// ILoggerFinder is the one interface here whose layout changed between TensorRT 10 and 11 (TensorRT-RTX 1.7 has that of
+// 11). Calling it with the wrong layout would crash, so it is only called when the process runs a TensorRT that this
+// library's headers describe.
 bool finder_has_our_layout() noexcept {
-    char const* const name = NV_TENSORRT_MAJOR >= 11 ? "libnvinfer.so.11" : "libnvinfer.so.10";
-    void* const runtime = dlopen(name, RTLD_LAZY | RTLD_NOLOAD);
-    if (runtime != nullptr) dlclose(runtime);
-    return runtime != nullptr;
+    constexpr bool kNewLayout = NV_TENSORRT_MAJOR >= 11;
+    for (char const* name : {kNewLayout ? "libnvinfer.so.11" : "libnvinfer.so.10", kNewLayout ? "libtensorrt_rtx.so.1" : ""}) {
+        void* const runtime = *name != 0 ? dlopen(name, RTLD_LAZY | RTLD_NOLOAD) : nullptr;
+        if (runtime == nullptr) continue;
+        dlclose(runtime);
+        return true;
+    }
+    return false;
 }
 
 }  // namespace

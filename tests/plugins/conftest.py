@@ -206,11 +206,20 @@ def driver() -> Iterator[Driver]:
         pytest.skip(str(error))
 
 
-def gpu_kernels(driver: Driver) -> Kernels:
-    library = plugins.library_path()
-    if library is None:
-        pytest.skip("needs the built plugin library: cmake -B build && cmake --build build")
-    return Kernels(library, DeviceMemory(driver))
+@pytest.fixture(scope="session")
+def kernels_of(request: pytest.FixtureRequest):
+    """Kernels of an emulated library; without one, those of libcornernet_plugins.so on the GPU."""
+
+    def load(emulated_library: Path | None) -> Kernels:
+        if emulated_library is not None:
+            return Kernels(emulated_library, HostMemory())
+        driver = request.getfixturevalue("driver")
+        library = plugins.library_path()
+        if library is None:
+            pytest.skip("needs the built plugin library: cmake -B build && cmake --build build")
+        return Kernels(library, DeviceMemory(driver))
+
+    return load
 
 
 @pytest.fixture(scope="session", params=["emulated", "racecheck", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -219,7 +228,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[Kernels]:
     if request.param == "emulated":
         yield request.getfixturevalue("emulated")
     elif request.param == "cuda":
-        yield gpu_kernels(request.getfixturevalue("driver"))
+        yield request.getfixturevalue("kernels_of")(None)
     else:
         yield request.getfixturevalue("racecheck_of")(None, None)
 

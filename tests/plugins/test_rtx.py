@@ -1,0 +1,122 @@
+"""The built library in a real TensorRT parser and builder: TensorRT-RTX, which needs no GPU to build an engine."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'")
+
+pytestmark = pytest.mark.tensorrt
+
+FLOAT, HALF, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32
+DOMAIN = {"domain": "cornernet", "plugin_namespace": "cornernet", "plugin_version": "1"}
+SHAPE = ["n", 8, 32, 32]
+
+# A process of its own: TensorRT keeps one plugin registry, and other tests fill it with other libraries.
+BUILD = """
+    import sys
+    from pathlib import Path
+    from cornernet.engine.backends import trt_api
+
+    library, model = map(Path, sys.argv[1:])
+    api = trt_api.load("tensorrt_rtx")
+    api.load_plugins(library)
+    trt = api.module
+    builder = trt.Builder(api.logger)
+    network = builder.create_network(api.network_flags())
+    parser = trt.OnnxParser(network, api.logger)
+    with api.logger.collect() as errors:
+        if not parser.parse(model.read_bytes()):
+            sys.exit("parser: " + "; ".join(errors))
+    print(*[network.get_layer(i).type.name for i in range(network.num_layers)])
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        rest = tuple(tensor.shape)[1:]
+        profile.set_shape(tensor.name, (1, *rest), (2, *rest), (8, *rest))
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    print(plan.nbytes if plan else 0)
+"""
+
+
+def corners(side: str, slots: int) -> list[onnx.ValueInfoProto]:
+    fields = [("scores", FLOAT), ("labels", INT32), ("embeddings", FLOAT), ("x", FLOAT), ("y", FLOAT)]
+    return [helper.make_tensor_value_info(f"{side}_{name}", type, ["n", slots]) for name, type in fields]
+
+
+def model(operator: str, type: int, **attributes) -> onnx.ModelProto:
+    if operator.startswith("CornerPool"):
+        inputs = [helper.make_tensor_value_info(name, type, SHAPE) for name in ("first", "second")]
+        outputs = [helper.make_tensor_value_info("pooled", type, SHAPE)]
+    elif operator == "CornerPeaks":
+        inputs = [helper.make_tensor_value_info("logits", type, SHAPE)]
+        rows = ["n", attributes["top_k"]]
+        outputs = [helper.make_tensor_value_info(name, kind, rows) for name, kind in [("scores", FLOAT), ("labels", INT32), ("cells", INT32)]]
+    else:
+        inputs = corners("top_left", 20) + corners("bottom_right", 20)
+        rows = ["n", attributes["num_dets"]]
+        outputs = [
+            helper.make_tensor_value_info(name, kind, shape)
+            for name, kind, shape in [
+                ("boxes", FLOAT, [*rows, 4]),
+                ("scores", FLOAT, rows),
+                ("corner_scores", FLOAT, [*rows, 2]),
+                ("labels", INT32, rows),
+                ("counts", INT32, ["n"]),
+            ]
+        ]
+    node = helper.make_node(operator, [i.name for i in inputs], [o.name for o in outputs], **DOMAIN, **attributes)
+    graph = helper.make_graph([node], operator, inputs, outputs)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("cornernet", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    from cornernet import plugins
+
+    root = Path(__file__).resolve().parents[2]
+    candidates = [root / "build" / "plugins-90-headers" / plugins.LIBRARY_NAME, plugins.library_path()]
+    for candidate in candidates:
+        if candidate is not None and candidate.is_file() and b"setLoggerFinder" in candidate.read_bytes():
+            return candidate
+    pytest.skip("needs the plugin library with TensorRT adapters: set TENSORRT_ROOT, then run test_library.py or cmake")
+
+
+def build(library: Path, folder: Path, proto: onnx.ModelProto) -> subprocess.CompletedProcess:
+    path = folder / "model.onnx"
+    onnx.save(proto, path)
+    command = [sys.executable, "-c", textwrap.dedent(BUILD), library, path]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONFAULTHANDLER": "1"})
+
+
+@pytest.mark.parametrize("type", [FLOAT, HALF], ids=["float32", "float16"])
+@pytest.mark.parametrize(
+    ("operator", "attributes"),
+    [
+        ("CornerPoolTopLeft", {}),
+        ("CornerPoolBottomRight", {}),
+        ("CornerPeaks", {"top_k": 20}),
+        ("CornerGroup", {"num_dets": 50, "max_distance": 0.25, "reject_zero_size": 1}),
+    ],
+)
+def test_every_operator_parses_to_a_plugin_layer_and_builds_an_engine(library, tmp_path, operator, attributes, type):
+    built = build(library, tmp_path, model(operator, type, **attributes))
+    assert built.returncode == 0, built.stderr
+    layers, plan_bytes = built.stdout.splitlines()[-2:]
+    assert layers.split() == ["PLUGIN_V3"]
+    assert int(plan_bytes) > 0
+
+
+def test_a_wrong_attribute_is_an_error_of_the_parser_and_not_the_end_of_the_process(library, tmp_path):
+    built = build(library, tmp_path, model("CornerPeaks", FLOAT, top_k=1001))
+    assert built.returncode == 1
+    assert "top_k is 1001, expected 1 to 1000" in built.stderr
