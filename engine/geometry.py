@@ -27,8 +27,7 @@ class Placement:
 
     image, resized, canvas: (height, width) [px] before and after scaling, and of the whole canvas.
     top, left: where the resized image begins on the canvas [px].
-    shown:     (height, width) [px] of the resized image that is copied; less than `resized` only under the official
-        quirk.
+    shown:     (height, width) [px] of the resized image that is copied; less only by the official quirk.
     scale:     (vertical, horizontal) [canvas px / image px], the factors that boxes are divided by.
     mirrored:  None, or the whole canvas is mirrored left to right, and how training did it (the card's
         `trained_mirror`).
@@ -65,9 +64,7 @@ class Placement:
         return edges.astype(np.float32).T
 
     def to_canvas(self, boxes_px: np.ndarray, protocol: Protocol) -> np.ndarray:
-        """Boxes (n, 4) [px, image] -> (n, 4) float32 [px, canvas]: the inverse of `to_image` where nothing is
-        clipped.
-        """
+        """Boxes (n, 4) [px, image] -> (n, 4) float32 [px, canvas]: the inverse of `to_image`, but for its clipping."""
         vertical, horizontal = self.scale
         boxes = boxes_px * np.array((horizontal, vertical, horizontal, vertical))
         boxes += (self.left, self.top, self.left, self.top)

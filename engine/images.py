@@ -88,17 +88,21 @@ def _find_files(source: ImageSource) -> Sequence[ImageSource]:
     if not isinstance(source, str | os.PathLike):
         return []
     path = Path(source)
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    if glob.has_magic(str(source)) and not path.exists():
-        names = glob.iglob(str(source), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
-        return sorted(path for path in map(Path, names) if path.is_file())
+    try:
+        if path.is_dir():
+            return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        if glob.has_magic(str(source)) and not path.exists():
+            names = glob.iglob(str(source), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
+            return sorted(path for path in map(Path, names) if path.is_file())
+    except OSError:
+        return []  # read_image meets the same error and puts it into the image's own result
     return []
 
 
 def _read_file(path: Path, max_pixels: int) -> bytes:
     try:
         if path.is_dir():
+            next(path.iterdir(), None)  # an error if the directory may not be read
             raise ImageError(f"{path}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}")
         if glob.has_magic(str(path)) and not path.exists():
             raise ImageError(f"{path}: no file matches")

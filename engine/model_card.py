@@ -1,7 +1,6 @@
 """What a model file says about itself, and the names of the ONNX contract (design: one file is the product).
 
-The card travels as JSON in the checkpoint's, the ONNX file's and the engine's metadata. Nothing is parsed from file
-names.
+The card travels as JSON in the metadata of checkpoint, ONNX file and engine. Nothing is parsed from file names.
 """
 
 from __future__ import annotations

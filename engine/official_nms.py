@@ -90,8 +90,7 @@ def _corner_terms(rows: np.ndarray, share: np.ndarray) -> np.ndarray:
 
 
 def _visits(dropped: np.ndarray, start: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """How the official loop walks over the rows from `start` to `count`: rows, the places where it meets them, new
-    count.
+    """How the official loop walks from `start` to `count`: rows, the places where it meets them, and the new count.
 
     Where a row is dropped the last row moves in and is met there next, at the same place, before the loop goes on.
     """

@@ -16,9 +16,7 @@ from cornernet.engine.soft_nms import Method, soft_nms
 
 
 class Candidates(NamedTuple):
-    """Boxes before suppression. boxes (n, 4) f32 [px, image]; scores (n,) f32; corner_scores (n, 2) f32; labels (n,)
-    i32.
-    """
+    """Boxes before suppression: (n, 4) f32 [px, image]; scores (n,) f32; corner_scores (n, 2) f32; labels (n,) i32."""
 
     boxes: np.ndarray
     scores: np.ndarray

@@ -33,17 +33,16 @@ def place_on_canvas(
         content = cv2.cvtColor(content, cv2.COLOR_BGR2RGB)
     if placement.mirrored:
         content, left, right = cv2.flip(content, 1), right, left
-    canvas = cv2.copyMakeBorder(content, top, bottom, left, right, cv2.BORDER_CONSTANT, value=card.fill)
-    if out is None:
+    in_place = out if out is not None and out.flags.c_contiguous else None  # OpenCV writes into nothing else
+    canvas = cv2.copyMakeBorder(content, top, bottom, left, right, cv2.BORDER_CONSTANT, dst=in_place, value=card.fill)
+    if out is None or canvas is out:
         return canvas
     out[:] = canvas
     return out
 
 
 def resize(image: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.ndarray:
-    """(H, W, 3) uint8 -> (*size, 3) uint8. Bilinear; area averaging where bilinear would skip pixels (below half
-    size).
-    """
+    """(H, W, 3) uint8 -> (*size, 3). Bilinear; area averaging below half size, where bilinear would skip pixels."""
     height, width = size
     if image.shape[:2] == size:
         return image

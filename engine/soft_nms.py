@@ -1,5 +1,4 @@
-"""Soft-NMS (Bodla et al. 2017): the strongest box is taken, boxes of its class lose score by their overlap with it,
-repeat.
+"""Soft-NMS (Bodla et al. 2017): take the strongest box, weaken those of its class by their overlap with it, repeat.
 
 The definition, and a slow twin in the tests: among all boxes not yet taken, take the one with the highest current score
 (ties: the higher original score, then the lower row), multiply the others of its class by a weight, until `limit` are

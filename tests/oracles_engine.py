@@ -17,9 +17,7 @@ def iou(a, b, pixel=0):
 
 
 def official_iou(a, b):
-    """The same with one pixel added to each side, rounded as the official C code does: sums in double, values in
-    float.
-    """
+    """The same with a pixel added to each side, rounded as the official C code: sums in double, values in float."""
     width = f32(np.float64(min(a[2], b[2]) - max(a[0], b[0])) + 1)
     height = f32(np.float64(min(a[3], b[3]) - max(a[1], b[1])) + 1)
     if width <= 0 or height <= 0:
@@ -48,9 +46,7 @@ def official_decay(overlap, method, sigma, threshold):
 
 
 def soft_nms(boxes, scores, labels, *, method="gaussian", sigma=0.5, threshold=0.5, min_score=0.001, limit=100):
-    """Greedy over all classes: take the best current score (ties: higher original score, then lower row), weaken its
-    class.
-    """
+    """Take the best current score of all (ties: higher original score, then lower row), weaken its class, repeat."""
     current = scores.astype(f32).copy()
     left = [row for row in range(len(scores)) if scores[row] >= min_score]
     taken, taken_scores = [], []

@@ -37,6 +37,8 @@ BAD = {
     "nothing": (None, "type NoneType cannot be used"),
     "too wide for the model": (np.zeros((1, 20000, 3), np.uint8), 'resize="fit"'),
     "too many pixels": (np.zeros((300, 400, 3), np.uint8), "more than max_pixels=100000"),
+    "a name of 5000 letters": ("a" * 5000 + ".jpg", "cannot be read"),
+    "a pattern of 5000 letters": ("a" * 5000 + "*.jpg", "cannot be read"),
     "a name with a zero byte": ("a\0b.jpg", "cannot be read"),
 }
 

@@ -48,6 +48,9 @@ def test_canvas_is_fill_with_the_image_in_the_middle(height, width, order, mirro
     out = np.empty_like(canvas)
     assert place_on_canvas(image, placement, card, protocol, out=out) is out
     np.testing.assert_array_equal(out, expected)
+    strided = np.empty_like(canvas[:, ::-1])[:, ::-1]
+    assert place_on_canvas(image, placement, card, protocol, out=strided) is strided
+    np.testing.assert_array_equal(strided, expected)
 
 
 def test_strong_shrinking_averages_by_default_and_skips_pixels_officially():

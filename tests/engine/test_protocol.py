@@ -17,9 +17,7 @@ CARD = make_card(class_names=tuple(f"c{i}" for i in range(CLASSES)), category_id
 
 
 class RecordedBackend:
-    """Answers each canvas with detections recorded for it, in heatmap cells (n, 8) as the official decoder gives
-    them.
-    """
+    """Answers each canvas with detections recorded for it: (n, 8) in heatmap cells, as the official decoder's."""
 
     name = "recorded"
 
