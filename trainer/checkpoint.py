@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ def transfer_weights(network: CornerNet, state: dict[str, torch.Tensor]) -> list
 
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:
-    """Write a resume file (tensors and plain containers), whole or not at all. Raises TrainingError if the disk is full."""
+    """Write a resume file (tensors, plain containers), whole or not at all. TrainingError if the disk is full."""
     _write_whole(path, lambda temporary: torch.save(state, temporary))
 
 
@@ -112,7 +111,7 @@ def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(path.name + ".part")
     try:
         write(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         kept = f"the last good file {path} is kept" if path.exists() else "nothing was written before"

@@ -23,7 +23,7 @@ class Ranks:
 
 
 def join_ranks(device: str | None = None) -> Ranks:
-    """Join the group that torchrun started, or stand alone. Device: the asked one, else this rank's GPU, else the CPU."""
+    """Join the group that torchrun started, or stand alone. Device: as asked, else this rank's GPU, else the CPU."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     if device is None:

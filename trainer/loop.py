@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints, metrics and pictures out. Section 4.1; everything else is called from here.
+"""The training loop (section 4.1): batches in, checkpoints, metrics and pictures out.
 
 A run directory holds
     last.pt              resume file: weights, optimiser, step (tensors and plain containers only)
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -180,10 +180,11 @@ class _Run:
         if not self.ranks.is_main or self.val_data is None:
             return
         report = measure_ap(self.state.deployable, self.card, self.val_data, self.ranks.device)
-        self._append({"step": self.state.step, "epoch": epoch, **report.stats})
-        progress.validated(report.stats["AP"])
-        if report.stats["AP"] > self.state.best_ap:
-            self.state.best_ap = report.stats["AP"]
+        self._append({"step": self.state.step, "epoch": epoch, **report.stats.values})
+        ap = report.stats["AP"]
+        progress.validated(ap)
+        if ap > self.state.best_ap:
+            self.state.best_ap = ap
             checkpoint.save_checkpoint(self.output / "best.safetensors", self.state.deployable, self.card)
 
     def _save(self) -> None:
@@ -224,8 +225,8 @@ def _freeze_batch_norm(model: nn.Module) -> None:
             module.eval()
 
 
-def _autocast(config: TrainConfig, device: torch.device) -> Iterator[None]:
+def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
     if config.precision == "fp32":
-        return nullcontext()  # type: ignore[return-value]
+        return nullcontext()
     kind = torch.bfloat16 if config.precision == "bf16" else torch.float16
-    return torch.autocast(device.type, kind)  # type: ignore[return-value]
+    return torch.autocast(device.type, kind)

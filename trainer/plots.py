@@ -15,7 +15,7 @@ from cornernet.engine.coco import Sample
 from cornernet.engine.detections import Detections
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend must be chosen first: no display on a server)
+from matplotlib import pyplot as plt
 
 LOSS_TERMS = ("focal", "pull", "push", "offset")
 

@@ -1,4 +1,4 @@
-"""Validation through what will be deployed: the exported decoder's torch twin, the engine's post-processing, COCO AP."""
+"""Validation through what will be deployed: the decoder that is exported, the engine's post-processing, COCO AP."""
 
 from __future__ import annotations
 

