@@ -38,14 +38,25 @@ def draw_chart(report: Report, path: Path) -> None:
         text = f"{row.images_per_s:.3g} img/s" + (f", {row.speed:.2f}x" if len(report.models) > 1 else "")
         axes.annotate(text, (max(left, far), place), (6, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(places, labels, fontsize=8)
-    axes.margins(x=0.16, y=0.02)
+    axes.margins(x=0.2, y=0.02)
     axes.set_xlim(left=0)
     axes.set_xlabel("ms per image (a batch's time divided by its images)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     height, width = report.settings["canvas"]
-    figure.suptitle(f"Latency by stage, canvas {height}x{width}", fontsize=11, x=0.02, ha="left", weight="bold")
-    figure.legend(loc="outside lower center", ncols=len(STAGES) + 1, frameon=False, fontsize=8)
+    figure.suptitle(
+        f"Latency by stage, canvas {height}x{width}", fontsize=11, x=0.01, y=0.99, ha="left", va="top", weight="bold"
+    )
+    handles, names = axes.get_legend_handles_labels()
+    order = sorted(range(len(names)), key=lambda index: names[index] not in STAGES)  # stages first, in their order
+    figure.legend(
+        [handles[index] for index in order],
+        [names[index] for index in order],
+        loc="outside upper right",
+        ncols=len(STAGES) + 1,
+        frameon=False,
+        fontsize=8,
+    )
     figure.supxlabel(summary(report.machine), fontsize=6.5, color="#666666")
     figure.savefig(path, dpi=150)

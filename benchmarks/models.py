@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.open import open_backend
+from cornernet.engine.detector import Detector
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 
@@ -33,6 +36,26 @@ def open_model(path: str | Path, *, threads: int | None = None) -> Backend:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return TorchBackend(*load_checkpoint(path), device=device)
+
+
+@contextmanager
+def open_detector(
+    path: str | Path, *, resize: str | None = None, size: Size | None = None, protocol: str = "default", **settings: Any
+) -> Iterator[Detector]:
+    """A detector over any model file, closed in the end. `settings`: of `Detector`.
+
+    resize None: "fit" where a size is given or the card knows the canvas of training, as validation does, unless a
+    protocol of another project is asked for, which keeps the resolution.
+    """
+    backend = open_model(path)
+    try:
+        if resize is None:
+            fits = size is not None or (protocol == "default" and backend.card.train_size is not None)
+            resize = "fit" if fits else "original"
+        with Detector(backend, resize=resize, size=size, protocol=protocol, **settings) as detector:  # type: ignore[arg-type]
+            yield detector
+    finally:
+        backend.close()
 
 
 def runtime_of(backend: Backend) -> str:

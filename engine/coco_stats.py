@@ -10,7 +10,7 @@ import importlib.util
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,7 +78,7 @@ def coco_stats(
         image_ids, category_ids: score these only.
 
     Raises:
-        DatasetError: a file is unreadable, an entry lacks a field, a result names an image the ground truth lacks.
+        DatasetError: a file is unreadable, a result lacks a field or names an image that the ground truth lacks.
     """
     truth = _ground_truth(ground_truth)
     found = _results(results, {image["id"] for image in truth["images"]})
@@ -145,28 +145,53 @@ def _load(source: str | Path | Any, what: str) -> Any:
 
 
 def _ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
-    """Copies with the fields that count. Ids are given anew from 1: the protocol's code takes id 0 for 'no match'."""
+    """Copies with the fields that count. Ids are given anew from 1: the protocol's code takes id 0 for 'no match'.
+
+    An entry without usable numbers is left out, as `load_coco` does, which reports it.
+    """
     content = _load(source, "annotation file")
-    try:
-        annotations = [
-            {
-                "id": number,
-                "image_id": entry["image_id"],
-                "category_id": entry["category_id"],
-                "bbox": [float(side) for side in entry["bbox"]],
-                "area": float(entry.get("area", entry["bbox"][2] * entry["bbox"][3])),
-                "iscrowd": int(entry.get("iscrowd", 0)),
-            }
-            for number, entry in enumerate(content["annotations"], start=1)
-        ]
-        images = [{"id": image["id"]} for image in content["images"]]
-        categories = [{"id": entry["id"], "name": str(entry["name"])} for entry in content["categories"]]
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    lists = [content.get(key) if isinstance(content, dict) else None for key in ("images", "categories", "annotations")]
+    if not all(isinstance(entries, list) for entries in lists):
         raise DatasetError(
-            f"ground truth is not COCO detection JSON: {type(error).__name__} {error}; expected 'images' (id), "
+            "ground truth is not COCO detection JSON; expected an object with the lists 'images' (id), "
             "'categories' (id, name) and 'annotations' (image_id, category_id, bbox)"
-        ) from error
+        )
+    images, categories, annotations = (
+        [copy for entry in entries if (copy := _numbers_of(entry, read)) is not None]
+        for entries, read in zip(lists, (_image, _category, _annotation))
+    )
+    for number, entry in enumerate(annotations, start=1):
+        entry["id"] = number
     return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _numbers_of(entry: Any, read: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
+    try:
+        return read(entry)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _image(entry: Any) -> dict[str, Any]:
+    return {"id": int(entry["id"])}
+
+
+def _category(entry: Any) -> dict[str, Any]:
+    return {"id": int(entry["id"]), "name": str(entry.get("name", f"class {entry['id']}"))}
+
+
+def _annotation(entry: Any) -> dict[str, Any]:
+    _, _, width, height = bbox = [float(side) for side in entry["bbox"]]
+    area = float(entry.get("area", width * height))
+    if not all(map(math.isfinite, (*bbox, area))):
+        raise ValueError("not finite")
+    return {
+        "image_id": int(entry["image_id"]),
+        "category_id": int(entry["category_id"]),
+        "bbox": bbox,
+        "area": area,
+        "iscrowd": int(entry.get("iscrowd") or 0),
+    }
 
 
 def _results(source: str | Path | Sequence[dict[str, Any]], image_ids: set[int]) -> list[dict[str, Any]]:

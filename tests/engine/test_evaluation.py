@@ -167,6 +167,17 @@ def test_a_file_that_is_not_ground_truth_is_refused(tmp_path, content):
         coco_stats(tmp_path / "truth.json", [])
 
 
+def test_annotations_without_usable_numbers_are_left_out_as_when_loading(evaluator):
+    truth = truth_of({1: [(1, 0, 0, 10, 10)] * 4})
+    for entry, change in zip(
+        truth["annotations"], ({"bbox": None}, {"bbox": [0, 0, float("nan"), 1]}, {"image_id": None})
+    ):
+        entry.update(change)
+    stats = coco_stats(truth, as_results(truth)[3:], evaluator=evaluator)
+    assert stats.objects == 1
+    assert stats["AP"] == pytest.approx(1)
+
+
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(DatasetError, match="nowhere"):
         coco_stats(tmp_path / "nowhere.json", [])

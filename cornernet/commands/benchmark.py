@@ -1,0 +1,65 @@
+"""Measure latency by stage, cold start and accuracy of models side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cornernet.options import parse_numbers, parse_size, progress_bars
+
+EXAMPLES = """
+cornernet benchmark model.onnx
+# side by side: the torch reference, float32 and float16
+cornernet benchmark best.safetensors model.onnx model-fp16.onnx --batch 1,8
+# your own pictures, and AP in the same rows, of the same files
+cornernet benchmark model.onnx --images photos --data data/shapes --split val
+"""
+
+
+def run(
+    models: Annotated[list[Path], typer.Argument(help="Model files; the others are compared with the first.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of pictures; default: generated ones, 640x480.")] = None,
+    batch: Annotated[str, typer.Option(help="Batch sizes.")] = "1,2,4,8",
+    data: Annotated[Path | None, typer.Option(help="Data set: adds AP and AP50, measured on the same files.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "val",
+    size: Annotated[str | None, typer.Option(help="Canvas, HEIGHTxWIDTH [px]; default the training size.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Batches of each size that are timed.")] = 20,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one operator.")] = None,
+    cold_start: Annotated[bool, typer.Option(help="Time a fresh process too.")] = True,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for benchmark.json and benchmark.png.")] = Path(
+        "benchmark"
+    ),
+) -> None:
+    """Time per image, p50, p90, p99, by stage: read, place on the canvas, run the model, post-process.
+
+    All models see the same pictures on the same canvas, in turns, so the ratios hold on a noisy machine too. Warm-up
+    and cold start are apart.
+    """
+    from rich.console import Console
+
+    from cornernet.benchmarks.benchmark import Steps, run_benchmark
+    from cornernet.benchmarks.chart import draw_chart
+    from cornernet.engine.coco import load_coco
+
+    dataset = load_coco(data, split) if data is not None else None
+    with progress_bars() as bars:
+        task = bars.add_task("opening", total=None)
+        report = run_benchmark(
+            models,
+            images=images,
+            batches=parse_numbers(batch, int, "batch"),
+            size=parse_size(size),
+            repeats=repeats,
+            dataset=dataset,
+            cold_start=cold_start,
+            threads=threads,
+            steps=Steps(
+                start=lambda what, count: bars.reset(task, description=what, total=count),
+                step=lambda: bars.advance(task),
+            ),
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    report.write(output / "benchmark.json")
+    draw_chart(report, output / "benchmark.png")
+    report.print(Console())
+    typer.echo(f"-> {output / 'benchmark.json'}, {output / 'benchmark.png'}")

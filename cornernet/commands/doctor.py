@@ -1,0 +1,192 @@
+"""Show what is installed, what really works, and how to get the rest."""
+
+import importlib
+from typing import Annotated, Literal, NamedTuple
+
+import typer
+
+EXAMPLES = """
+cornernet doctor
+cornernet doctor --json
+"""
+
+
+class Finding(NamedTuple):
+    """One thing that was tried. state: it works, it is not there, or it is there and broken. advice: a command."""
+
+    name: str
+    state: Literal["works", "missing", "broken"]
+    detail: str
+    advice: str = ""
+
+
+def run(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Try every runtime on this machine. Exit code 1 if none of them can run a model."""
+    findings = examine()
+    if json:
+        import json as json_module
+
+        typer.echo(json_module.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        _print(findings)
+    if not can_run(findings):
+        raise typer.Exit(1)
+
+
+def examine() -> list[Finding]:
+    """Everything this project can use, what carries a model first."""
+    from cornernet.engine.installation import problems
+
+    mixtures = [Finding("packages", "broken", problem.what, problem.command) for problem in problems()]
+    return [*mixtures, _onnxruntime(), *_tensorrt(), _gpu(), _plugins(), _opencv(), *_extras()]
+
+
+def can_run(findings: list[Finding]) -> bool:
+    """True if ONNX Runtime ran a graph, or TensorRT and a GPU are both there."""
+    working = {finding.name for finding in findings if finding.state == "works"}
+    return "ONNX Runtime" in working or ("GPU" in working and not working.isdisjoint(("tensorrt", "tensorrt_rtx")))
+
+
+_NEGATE = '<ir_version: 8, opset_import: ["" : 17]> negate (float[2] x) => (float[2] y) { y = Neg(x) }'
+
+
+def _onnxruntime() -> Finding:
+    """Runs one operator: an import proves little where two wheels overwrote each other or a library is missing."""
+    advice = "pip install 'cornernet[cpu]' (with an NVIDIA GPU: pip install 'cornernet[gpu]')"
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return Finding("ONNX Runtime", "missing", "runs .onnx files", advice)
+    except ImportError as error:
+        return Finding("ONNX Runtime", "broken", str(error), advice)
+    import numpy as np
+    from onnx import parser
+
+    try:
+        graph = parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) {y = Neg(x)}'
+        )
+        available = onnxruntime.get_available_providers()
+        wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=wanted)
+        (result,) = session.run(None, {"x": np.array([1, 2], np.float32)})
+    except Exception as error:  # the binding raises a dozen types that share no base of their own
+        return Finding("ONNX Runtime", "broken", f"{type(error).__name__}: {error}", advice)
+    if result.tolist() != [-1, -2]:
+        return Finding("ONNX Runtime", "broken", f"-[1, 2] gave {result.tolist()}", advice)
+    running = session.get_providers()[0].removesuffix("ExecutionProvider")
+    offered = ", ".join(name.removesuffix("ExecutionProvider") for name in available)
+    fell_back = wanted[0] not in session.get_providers()
+    detail = f"{onnxruntime.__version__}, runs on {running} (offers {offered})"
+    if fell_back:
+        detail += "; its CUDA provider did not start"
+    return Finding("ONNX Runtime", "works", detail, "check the GPU's driver and CUDA libraries" if fell_back else "")
+
+
+def _tensorrt() -> list[Finding]:
+    from cornernet.engine.backends import trt_api
+    from cornernet.engine.errors import BackendError
+
+    findings = []
+    for flavour in trt_api.FLAVOURS:
+        if flavour not in trt_api.available_flavours():
+            findings.append(Finding(flavour, "missing", "builds and runs .engine files", trt_api.INSTALL[flavour]))
+            continue
+        try:
+            findings.append(Finding(flavour, "works", f"{trt_api.load(flavour).version} loads"))
+        except BackendError as error:
+            findings.append(Finding(flavour, "broken", str(error), trt_api.INSTALL[flavour]))
+    return findings
+
+
+def _gpu() -> Finding:
+    from cornernet.benchmarks.machine import machine_facts
+    from cornernet.engine.backends.cuda_memory import gpu_facts
+
+    facts = gpu_facts()
+    if facts is not None:
+        return Finding("GPU", "works", f"{facts.name}, compute capability {facts.compute_capability}")
+    seen = machine_facts()["gpus"]
+    if seen:
+        names = ", ".join(f"{gpu['name']}, driver {gpu['driver_version']}" for gpu in seen)
+        return Finding("GPU", "broken", f"{names}; not reachable from Python", "pip install cuda-python")
+    return Finding("GPU", "missing", "no NVIDIA GPU or no driver; engines need one, .onnx files do not")
+
+
+def _plugins() -> Finding:
+    from cornernet.engine.backends.trt_api import find_plugin_library
+    from cornernet.engine.errors import BackendError
+
+    advice = "CORNERNET_PLUGINS=1 pip install 'cornernet' (needs nvcc and TensorRT headers)"
+    try:
+        library = find_plugin_library()
+    except BackendError as error:
+        return Finding("CUDA plugins", "broken", str(error), advice)
+    if library is None:
+        return Finding("CUDA plugins", "missing", "faster engines; without them standard operators run", advice)
+    return Finding("CUDA plugins", "works", str(library))
+
+
+def _opencv() -> Finding:
+    advice = "pip install opencv-python-headless"
+    try:
+        import cv2
+        import numpy as np
+
+        decoded = cv2.imdecode(cv2.imencode(".png", np.full((2, 3, 3), 7, np.uint8))[1], cv2.IMREAD_COLOR)
+    except (ImportError, AttributeError) as error:
+        return Finding("OpenCV", "broken", str(error), advice)
+    if decoded is None or decoded.shape != (2, 3, 3):
+        return Finding("OpenCV", "broken", "a PNG does not survive writing and reading", advice)
+    return Finding("OpenCV", "works", cv2.__version__)
+
+
+def _extras() -> list[Finding]:
+    """Packages that are simply there or not."""
+    wanted = (
+        ("torch", "train", "trains, imports and exports"),
+        ("onnxscript", "train", "exports"),
+        ("safetensors", "train", "reads and writes checkpoints"),
+        ("faster_coco_eval", "fast", "evaluates faster"),
+        ("supervision", "viz", "takes our detections"),
+        ("timm", "backbones", "gives other backbones"),
+        ("pycuda", "pycuda", "gives device arrays"),
+    )
+    findings = []
+    for package, extra, purpose in wanted:
+        advice = f"pip install 'cornernet[{extra}]'"
+        try:
+            module = importlib.import_module(package)
+        except ModuleNotFoundError:
+            findings.append(Finding(package, "missing", purpose, advice))
+        except (ImportError, OSError) as error:
+            findings.append(Finding(package, "broken", str(error), advice))
+        else:
+            findings.append(Finding(package, "works", f"{getattr(module, '__version__', 'installed')}, {purpose}"))
+    return findings
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cornernet.benchmarks.machine import machine_facts, summary
+
+    colours = {"works": "green", "missing": "dim", "broken": "bold red"}
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        detail = Text(finding.detail)
+        if finding.advice:
+            detail.append(f"\n{finding.advice}", style="cyan")
+        table.add_row(Text(finding.state, style=colours[finding.state]), finding.name, detail)
+    console = Console(highlight=False)
+    console.print(summary(machine_facts()), style="dim", markup=False)
+    console.print(table)
+    if can_run(findings):
+        console.print("Models can run here.", style="green")
+    else:
+        console.print("Nothing here can run a model: install ONNX Runtime as said above.", style="bold red")
