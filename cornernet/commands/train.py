@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from cornernet.options import parse_assignment, parse_size
+
 EXAMPLES = """
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30 --resume
-cornernet train data/mine -o runs/mine --config experiment.toml --set learning_rate=0.0005 --init coco.safetensors
+cornernet train data/mine -o runs/mine --config experiment.toml --set ema_decay=0.999 --init coco.safetensors
 # several GPUs, or several processes on one CPU
 torchrun --nproc-per-node 2 -m cornernet train data/shapes -o runs/shapes2 --preset tiny --size 128x128
 """
@@ -43,14 +45,14 @@ def run(
 
     values: dict[str, Any] = {
         "preset": preset,
-        "size": _size(size) if size else None,
+        "size": parse_size(size),
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "precision": precision,
         "seed": seed,
     }
-    values.update(_assignment(text) for text in set_ or [])
+    values.update(parse_assignment(text) for text in set_ or [])
     settings = TrainConfig.read(config, **values)
     train_data = load_coco(dataset, train_split)
     val_data = None if val_split == "none" else load_coco(dataset, val_split)
@@ -62,23 +64,3 @@ def run(
         typer.echo(f"interrupted after {report.steps} steps; continue with the same command and --resume", err=True)
         raise typer.Exit(130)
     typer.echo(f"{report.steps} steps, best validation AP {report.best_ap:.3f}; weights and pictures in {report.output}")
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, separator, width = text.partition("x")
-    if not (separator and height.isdigit() and width.isdigit()):
-        raise typer.BadParameter(f"size is {text!r}; expected HEIGHTxWIDTH in pixels, such as 256x320")
-    return int(height), int(width)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """key=value with a TOML value; a bare word is taken as a string."""
-    import tomllib
-
-    key, separator, value = text.partition("=")
-    if not separator:
-        raise typer.BadParameter(f"--set {text!r}: expected key=value, such as learning_rate=0.001")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value

@@ -1,0 +1,121 @@
+"""The main job from end to end, on pictures it draws itself: what a user does with seven commands, in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cornernet.benchmarks.benchmark import run_benchmark
+from cornernet.benchmarks.chart import draw_chart
+from cornernet.benchmarks.report import Report
+from cornernet.engine.coco import CocoDataset, load_coco
+from cornernet.engine.detections import Detections
+from cornernet.engine.detector import Detector
+from cornernet.engine.evaluation import EvaluationReport, evaluate
+from cornernet.export.onnx_export import ExportReport, export_onnx
+from cornernet.trainer.augment import AugmentConfig
+from cornernet.trainer.checkpoint import load_checkpoint
+from cornernet.trainer.config import TrainConfig
+from cornernet.trainer.loop import train
+from cornernet.trainer.plots import draw_beside_truth
+from cornernet.trainer.shapes import generate_shapes
+
+SIZE = (128, 128)
+"""Canvas, height and width [px]."""
+
+# Drawn pictures need less variation than photographs: every one is new already, and a short run must not waste any.
+TRAINING = TrainConfig(
+    preset="tiny",
+    size=SIZE,
+    epochs=25,
+    batch_size=16,
+    learning_rate=2e-3,
+    schedule="cosine",
+    warmup_steps=50,
+    ema_decay=0.998,
+    workers=0,
+    validate_every=5,
+    augment=AugmentConfig(scales=(0.9, 1.0, 1.1), border=0.45, colour=0.2, min_visible=0.5),
+)
+
+
+@dataclass(frozen=True)
+class QuickstartReport:
+    """Where everything is, how good the model is on pictures it has never seen, and how long the work took."""
+
+    output: Path
+    exported: ExportReport
+    evaluation: EvaluationReport
+    benchmark: Report
+    seconds: float
+
+
+def quickstart(
+    output: Path,
+    *,
+    train_images: int = 1200,
+    test_images: int = 100,
+    epochs: int = TRAINING.epochs,
+    repeats: int = 20,
+    say: Callable[[str], None] = print,
+) -> QuickstartReport:
+    """Draw shapes, train, export, predict, evaluate and benchmark; everything is left in `output`.
+
+    Running it again uses the pictures that are there and trains anew.
+    """
+    started = time.perf_counter()
+    data = generate_shapes(output / "shapes", train=train_images, val=test_images // 2, test=test_images, size=SIZE)
+    say(f"1/6 drew {train_images} pictures to train on and {test_images} to test on: {data}")
+
+    run = output / "run"
+    for old in run.glob("*") if run.is_dir() else ():
+        old.unlink()
+    config = TRAINING.model_copy(update={"epochs": epochs, "validate_every": min(epochs, TRAINING.validate_every)})
+    trained = train(config, load_coco(data, "train"), load_coco(data, "val"), run)
+    say(f"2/6 trained {trained.steps} steps, best validation AP {trained.best_ap:.3f}: {run}")
+
+    model = output / "model.onnx"
+    network, card = load_checkpoint(run / "best.safetensors")
+    exported = export_onnx(network, card, model)
+    say(f"3/6 exported {exported.bytes / 1e6:.1f} MB, {exported.nodes} nodes, equal to torch within:")
+    for name, difference in exported.parity.differences.items():
+        say(f"    {name:22} {difference.value:.1e} of {difference.tolerance:.0e} allowed")
+
+    unseen = load_coco(data, "test")
+    with Detector(model, resize="fit") as detector:
+        found = detector.predict([sample.path for sample in unseen.samples], batch_size=8)
+        _write_predictions(unseen, found, output / "predictions")
+        say(f"4/6 predicted {len(found)} unseen pictures in batches of 8: {output / 'predictions'}")
+        evaluation = evaluate(detector, unseen)
+    (output / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=1) + "\n")
+    stats = evaluation.stats
+    say(f"5/6 evaluated on them: AP {stats['AP']:.3f}, AP50 {stats['AP50']:.3f}: {output / 'evaluation.json'}")
+
+    models = [model, run / "best.safetensors"]
+    report = run_benchmark(models, images=data / "images", batches=(1, 8), repeats=repeats, dataset=unseen)
+    report.write(output / "benchmark.json")
+    draw_chart(report, output / "benchmark.png")
+    say(f"6/6 benchmarked: {output / 'benchmark.json'}, {output / 'benchmark.png'}")
+    return QuickstartReport(output, exported, evaluation, report, time.perf_counter() - started)
+
+
+def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path) -> None:
+    """Annotated pictures, JSON lines, and a sheet with the truth beside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for sample, detections in zip(data.samples, found, strict=True):
+        lines.append(detections.to_json())
+        picture = cv2.imread(os.fspath(sample.path))
+        large = cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+        shown = detections.above(0.3)
+        shown = Detections(shown.boxes * np.float32(3), shown.scores, shown.labels, shown.class_names)
+        cv2.imwrite(os.fspath(folder / f"{sample.path.stem}.jpg"), shown.draw(large))
+    (folder / "detections.jsonl").write_text("\n".join(lines) + "\n")
+    draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png")
