@@ -1,7 +1,9 @@
 """Training views of an image: crop at a random scale, flip, colour, PCA lighting (section 4.1, official constants).
 
 All randomness comes from the Generator in the call: the same generator state gives the same view.
-Coordinates are pixel edges, x right, y down: an image of width w spans 0..w, as in the engine.
+Coordinates are pixel edges, x right, y down: an image of width w spans 0..w, as in the engine. So a mirrored x is W - x
+and a box may end at W; the official code has W - 1 in both places, a pixel off.
+Colour steps and normalisation are all affine in the pixel: they are composed into one matrix and applied in one pass.
 """
 
 from __future__ import annotations
@@ -10,17 +12,21 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
-# Eigenvalues and -vectors of the colours (BGR) of the COCO training images, from the official code.
-_EIGENVALUES = np.array((0.2141788, 0.01817699, 0.00341571), np.float32)
+from cornernet.engine.model_card import ModelCard
+
+GREY = np.array((0.114, 0.587, 0.299))
+"""Luminance of blue, green, red, as cv2.COLOR_BGR2GRAY."""
+
+# Eigenvalues and -vectors of the colours of natural images, applied to (blue, green, red), from the official code.
+_EIGENVALUES = np.array((0.2141788, 0.01817699, 0.00341571))
 _EIGENVECTORS = np.array(
     (
         (-0.58752847, -0.69563484, 0.41340352),
         (-0.5832747, 0.00994535, -0.81221408),
         (-0.56089297, 0.71832671, 0.41158938),
-    ),
-    np.float32,
+    )
 )
 
 
@@ -37,17 +43,19 @@ class AugmentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     resize: Literal["fit", "original"] = "fit"
-    scales: tuple[float, ...] = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
-    border: float = Field(0.25, ge=0, le=0.5)
-    centre: bool = Field(False, description="window always at the image's centre: with scales [1.0], no crop at all")
-    flip: float = Field(0.5, ge=0, le=1)
-    colour: float = Field(0.4, ge=0, lt=1)
-    lighting: float = Field(0.1, ge=0)
-    min_visible: float = Field(0.0, ge=0, le=1)
+    scales: tuple[PositiveFloat, ...] = Field(default=(0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3), min_length=1)
+    border: float = Field(default=0.25, ge=0, le=0.5)
+    centre: bool = Field(
+        default=False, description="window always at the image's centre: with scales [1.0], no crop at all"
+    )
+    flip: float = Field(default=0.5, ge=0, le=1)
+    colour: float = Field(default=0.4, ge=0, lt=1)
+    lighting: float = Field(default=0.1, ge=0)
+    min_visible: float = Field(default=0.0, ge=0, le=1)
 
 
 class View(NamedTuple):
-    """image (H, W, 3) float32 in 0..1, BGR, padding 0; boxes (n, 4) float32 [px, canvas]; labels (n,) int64."""
+    """image (H, W, 3) float32 normalised, channel order of the card; boxes (n, 4) float32 [px, canvas]; labels (n,)."""
 
     image: np.ndarray
     boxes: np.ndarray
@@ -62,22 +70,21 @@ def augment(
     *,
     size: tuple[int, int],
     config: AugmentConfig,
-    fill: tuple[int, int, int] = (0, 0, 0),
+    card: ModelCard,
 ) -> View:
-    """A random view of an image (h, w, 3) uint8 BGR and its boxes (n, 4) [px, image] on a canvas of `size` (H, W)."""
+    """A random view of an image (h, w, 3) uint8 BGR and its boxes (n, 4) [px, image] on a canvas of `size` (H, W).
+
+    card: mean, std, fill and channel order of the network's input. What lies outside the image is filled before the
+    colours change, as in the official code.
+    """
     window = random_window(image.shape[:2], rng, size=size, config=config)
-    mirrored = bool(rng.random() < config.flip)
-    canvas = cut_window(image, window, size, fill=fill)
+    canvas = cut_window(image, window, size, fill=card.fill[::-1] if card.channel_order == "rgb" else card.fill)
     boxes, kept = boxes_in_window(boxes, window, size, min_visible=config.min_visible)
-    if mirrored:
-        canvas = canvas[:, ::-1]
-        boxes = np.stack((size[1] - boxes[:, 2], boxes[:, 1], size[1] - boxes[:, 0], boxes[:, 3]), axis=1)
-    pixels = canvas.astype(np.float32) * np.float32(1 / 255)
-    if config.colour > 0:
-        pixels = jitter_colour(pixels, rng, config.colour)
-    if config.lighting > 0:
-        pixels += _EIGENVECTORS @ (_EIGENVALUES * rng.normal(0, config.lighting, 3).astype(np.float32))
-    return View(pixels, boxes, labels[kept])
+    if rng.random() < config.flip:
+        canvas = cv2.flip(canvas, 1)
+        boxes[:, [0, 2]] = size[1] - boxes[:, [2, 0]]
+    colours = colour_matrix(np.array(cv2.mean(canvas)[:3]) / 255, rng, config)
+    return View(cv2.transform(canvas.astype(np.float32), _normalised(colours, card)), boxes, labels[kept])
 
 
 class Window(NamedTuple):
@@ -136,19 +143,27 @@ def boxes_in_window(
     return clipped[kept].astype(np.float32), kept
 
 
-def jitter_colour(pixels: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarray:
-    """Brightness, contrast and saturation, in random order, each blended by 1 + U(-amount, amount).
+def colour_matrix(mean_colour: np.ndarray, rng: np.random.Generator, config: AugmentConfig) -> np.ndarray:
+    """Colour jitter and PCA lighting as one map of (blue, green, red, 1), each in 0..1 -> (3, 4) float64.
 
-    pixels (H, W, 3) float32, BGR, 0..1; the result is not clipped, as in the official code.
+    Brightness scales, contrast blends with the mean grey, saturation with the pixel's grey, in random order, each by
+    1 + U(-colour, colour). Both greys are those of the canvas before any step and nothing is clipped, as officially.
+    mean_colour: (3,) of the canvas.
     """
-    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_BGR2GRAY)
-    grey_mean = np.float32(grey.mean())
-    for part in rng.permutation(3).tolist():
-        alpha = np.float32(1 + rng.uniform(-amount, amount))
-        if part == 0:
-            pixels = pixels * alpha
-        elif part == 1:
-            pixels = pixels * alpha + grey_mean * (1 - alpha)
-        else:
-            pixels = pixels * alpha + (grey * (1 - alpha))[..., None]
-    return pixels
+    matrix = np.eye(3, 4)
+    blends = (np.zeros(4), np.array((0, 0, 0, GREY @ mean_colour)), np.append(GREY, 0))
+    if config.colour > 0:
+        for step in rng.permutation(3):
+            alpha = 1 + rng.uniform(-config.colour, config.colour)
+            matrix = alpha * matrix + (1 - alpha) * blends[step]
+    if config.lighting > 0:
+        matrix[:, 3] += _EIGENVECTORS @ (_EIGENVALUES * rng.normal(0, config.lighting, 3))
+    return matrix
+
+
+def _normalised(colours: np.ndarray, card: ModelCard) -> np.ndarray:
+    """From pixel values 0..255 BGR to the network's input, with `colours` in between -> (3, 4) float32."""
+    matrix = colours[::-1].copy() if card.channel_order == "rgb" else colours.copy()
+    matrix[:, :3] /= 255
+    matrix[:, 3] -= card.mean
+    return (matrix / np.array(card.std)[:, None]).astype(np.float32)

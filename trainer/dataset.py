@@ -1,11 +1,14 @@
-"""Batches for the loop: a pure function of (seed, epoch, step), whatever the number of workers or processes."""
+"""Samples into batches.
+
+A batch is a pure function of (seed, epoch, step): not of the number of workers or processes, nor of an interruption.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,116 +16,191 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cornernet.engine.coco import CocoDataset
-from cornernet.engine.errors import DatasetError, TrainingError
+from cornernet.engine.coco import CocoDataset, Sample
+from cornernet.engine.errors import DatasetError, ImageError, TrainingError
+from cornernet.engine.images import read_image
 from cornernet.engine.model_card import ModelCard
-from cornernet.trainer.augment import augment
-from cornernet.trainer.config import TrainConfig
-from cornernet.trainer.presets import NetworkConfig
-from cornernet.trainer.targets import CornerTargets, corner_targets
-
-CACHE_BYTES = 2_000_000_000
-"""Decoded images are kept in memory while all of them take less than this."""
+from cornernet.engine.preprocess import resize
+from cornernet.trainer.augment import AugmentConfig, augment
+from cornernet.trainer.targets import CornerTargets, Radius, corner_targets
 
 _log = logging.getLogger(__name__)
 
+if TYPE_CHECKING:
+    from cornernet.trainer.config import TrainConfig
+    from cornernet.trainer.presets import NetworkConfig
+
+CACHE_BYTES = 2**30
+"""Decoded images are kept in memory if the whole data set needs less than this: decoding would bind a small network."""
+
+
+_WORTH_SHRINKING = 0.75
+"""Images are shrunk on reading if that leaves at most this much of their sides."""
+
+
+class Key(NamedTuple):
+    """Which sample, and which of its views: `position` counts the samples of an epoch in their shuffled order."""
+
+    epoch: int
+    position: int
+    sample: int
+
 
 class Batch(NamedTuple):
-    """images (B, 3, H, W) float32, normalised; targets: CornerTargets with a batch axis."""
+    """images (N, 3, H, W) float32 normalised; targets with a leading batch axis; problems: report lines."""
 
     images: Tensor
     targets: CornerTargets
+    problems: tuple[str, ...] = ()
 
-    def to(self, device: torch.device, *, channels_last: bool = False) -> Batch:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        images = self.images.to(device, memory_format=layout, non_blocking=True)
-        return Batch(images, CornerTargets(*(target.to(device, non_blocking=True) for target in self.targets)))
+    def to(self, device: torch.device | str, *, channels_last: bool = False) -> Batch:
+        """The same on a device; the copy runs beside the host if the memory is pinned."""
+        layout = torch.channels_last if channels_last else torch.preserve_format
+        images = self.images.to(device, non_blocking=True, memory_format=layout)
+        targets = CornerTargets(*(tensor.to(device, non_blocking=True) for tensor in self.targets))
+        return Batch(images, targets, self.problems)
 
 
-class CornerDataset(Dataset[tuple[Tensor, CornerTargets]]):
-    """Item (epoch, index) -> one augmented view with its targets, drawn from the generator of (seed, epoch, index)."""
+class CornerDataset(Dataset[Batch]):
+    """Sample -> augmented image and its targets, as a Batch without the batch axis.
 
-    def __init__(self, data: CocoDataset, network: NetworkConfig, card: ModelCard, config: TrainConfig) -> None:
-        self.samples, self.config, self.card = data.samples, config, card
-        height, width = config.size
-        self.map_size = (-(-height // network.stride), -(-width // network.stride))
-        order = slice(None, None, -1) if card.channel_order == "rgb" else slice(None)
-        self.mean = np.array(card.mean[order], np.float32)
-        self.std = np.array(card.std[order], np.float32)
-        self.fill = card.fill[order]
-        self.swap = card.channel_order == "rgb"
-        self.reported: set[Path] = set()
-        self.cache: dict[int, np.ndarray] = {}
-        if sum(3 * sample.width * sample.height for sample in data.samples) <= CACHE_BYTES:
-            # Filled before the workers fork, so that they share it.
-            read = {index: self._read(index) for index in range(len(data.samples))}
-            self.cache = {index: image for index, image in read.items() if image is not None}
-            if not self.cache:
-                raise DatasetError(f"{data.annotation_file}: none of its {len(data.samples)} images can be read.")
+    `dataset[key]` with a Key draws from default_rng((seed, epoch, position)); a plain index counts in epoch 0.
+    Crowd regions are not trained on. A sample whose image cannot be read is replaced by the next one that can, with a
+    report line in `problems`; DatasetError if there is none.
+
+    size: (H, W) of the canvas [px]; stride: canvas pixels per heatmap cell.
+    cache_bytes: decoded images are kept in memory if all of them together need less.
+    """
+
+    def __init__(
+        self,
+        data: CocoDataset,
+        card: ModelCard,
+        *,
+        size: tuple[int, int],
+        stride: int,
+        config: AugmentConfig | None = None,
+        seed: int = 0,
+        radius: Radius = "object",
+        max_objects: int = 128,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.samples, self.card, self.size, self.seed = data.samples, card, size, seed
+        self.config = config if config is not None else AugmentConfig()
+        self.map_size = (-(-size[0] // stride), -(-size[1] // stride))
+        self.num_classes, self.radius, self.max_objects = len(data.class_names), radius, max_objects
+        self.cache: list[np.ndarray | str] | None = None
+        if sum(3 * height * width for height, width in map(self._stored_size, self.samples)) <= cache_bytes:
+            with ThreadPoolExecutor(4) as threads:
+                self.cache = list(threads.map(self._read, self.samples))
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, CornerTargets]:
-        epoch, index = item
-        rng = np.random.default_rng((self.config.seed, epoch, index))
-        index, image = self._readable(index)
-        sample = self.samples[index]
-        # Annotations are in pixels of the listed size; the picture may have been shrunk on reading.
-        scale = np.array((image.shape[1] / sample.width, image.shape[0] / sample.height) * 2, np.float32)
-        single = ~sample.crowd
-        view = augment(
-            image,
-            sample.boxes[single] * scale,
-            sample.labels[single],
+    def crowded(self) -> list[str]:
+        """A report line for each image with more objects than the targets have rows."""
+        return [
+            f"{sample.path.name}: {count} objects; embedding and offset are learnt for the {self.max_objects} largest"
+            for sample in self.samples
+            if (count := int((~sample.crowd).sum())) > self.max_objects
+        ]
+
+    def __getitem__(self, key: int | Key) -> Batch:
+        key = key if isinstance(key, Key) else Key(0, key, key)
+        sample, stored, problems = self._readable(key.sample)
+        rng = np.random.default_rng((self.seed, key.epoch, key.position))
+        zoom = np.array([stored.shape[1] / sample.width, stored.shape[0] / sample.height] * 2)
+        objects = ~sample.crowd
+        image, boxes, labels = augment(
+            stored,
+            sample.boxes[objects] * zoom,
+            sample.labels[objects],
             rng,
-            size=self.config.size,
-            config=self.config.augment,
-            fill=self.fill,
+            size=self.size,
+            config=self.config,
+            card=self.card,
         )
         targets = corner_targets(
-            view.boxes,
-            view.labels,
-            num_classes=len(self.card.class_names),
-            input_size=self.config.size,
+            boxes,
+            labels,
+            num_classes=self.num_classes,
+            input_size=self.size,
             map_size=self.map_size,
-            radius=self.config.radius,
+            radius=self.radius,
+            max_objects=self.max_objects,
         )
-        pixels = (view.image - self.mean) / self.std
-        if self.swap:
-            pixels = pixels[..., ::-1]
-        images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-        return images, CornerTargets(*(torch.as_tensor(target) for target in targets))
+        planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return Batch(planes, CornerTargets(*map(torch.from_numpy, targets)), problems)
 
-    def _readable(self, index: int) -> tuple[int, np.ndarray]:
-        """The image, or the next one that can be read: a broken file costs its place in the epoch, not the run."""
-        for step in range(len(self.samples)):
-            candidate = (index + step) % len(self.samples)
-            image = self.cache[candidate] if candidate in self.cache else self._read(candidate)
-            if image is not None:
-                return candidate, image
-        raise DatasetError("none of the training images can be read.")
+    def _readable(self, index: int) -> tuple[Sample, np.ndarray, tuple[str, ...]]:
+        problems: list[str] = []
+        for step in range(len(self)):
+            at = (index + step) % len(self)
+            stored = self.cache[at] if self.cache is not None else self._read(self.samples[at])
+            if not isinstance(stored, str):
+                return self.samples[at], stored, tuple(problems)
+            problems.append(stored)
+        raise DatasetError(f"none of the {len(self)} images can be read. The first: {problems[0]}")
 
-    def _read(self, index: int) -> np.ndarray | None:
-        """(h, w, 3) uint8 BGR, shrunk where even the largest magnification would not show all of its pixels."""
-        path = self.samples[index].path
-        if path in self.reported:
-            return None
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            self.reported.add(path)
-            _log.warning("%s: cannot be read as an image; another one takes its place", path)
-            return None
-        if self.config.augment.resize == "fit":
-            fit = min(side / full for side, full in zip(self.config.size, image.shape, strict=False))
-            shrink = fit / min(self.config.augment.scales)
-            if shrink < 0.75:
-                image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        return image
+    def _read(self, sample: Sample) -> np.ndarray | str:
+        """The image, shrunk to what the augmentation can show of it; or why it cannot be used."""
+        try:
+            image = read_image(sample.path)
+        except ImageError as error:
+            return f"{error}; another image takes its place"
+        if image.shape[:2] != (sample.height, sample.width):
+            found = f"{image.shape[1]}x{image.shape[0]}"
+            return (
+                f"{sample.path}: the image is {found} pixels, its annotation says {sample.width}x{sample.height}; "
+                "another image takes its place"
+            )
+        return resize(image, self._stored_size(sample), antialias=True)
+
+    def _stored_size(self, sample: Sample) -> tuple[int, int]:
+        """(height, width) [px] at which the augmentation, zoomed in most, still shows every pixel."""
+        full = (sample.height, sample.width)
+        fit = min(canvas / side for canvas, side in zip(self.size, full))
+        factor = fit / min(self.config.scales)
+        if self.config.resize == "original" or factor > _WORTH_SHRINKING:
+            return full
+        return max(1, round(factor * full[0])), max(1, round(factor * full[1]))
+
+
+class EpochSampler:
+    """Keys of each batch of one process.
+
+    Every epoch is shuffled anew by (seed, epoch). Its last batch is filled up from the epoch's beginning, so that all
+    batches are whole. Process r of w takes the r-th of w equal slices of each batch. Set `epoch` and `first_step`
+    before iterating. Raises TrainingError if the slices would not be equal.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        if batch_size % world:
+            raise TrainingError(
+                f"a batch of {batch_size} images cannot be shared equally by {world} processes; "
+                f"choose --batch-size {-(-batch_size // world) * world}."
+            )
+        self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
+        self.epoch = self.first_step = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch - self.first_step
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        order = np.resize(order, self.steps_per_epoch * self.batch_size)
+        share = self.batch_size // self.world
+        for step in range(self.first_step, self.steps_per_epoch):
+            start = step * self.batch_size + self.rank * share
+            yield [Key(self.epoch, place, int(order[place])) for place in range(start, start + share)]
 
 
 class TrainBatches:
-    """The batches of one process. Every process draws the same global batches and takes its own part of each."""
+    """The batches of a training run, for one of its processes. Report lines go to `report`, each once."""
 
     def __init__(
         self,
@@ -133,39 +211,74 @@ class TrainBatches:
         *,
         rank: int = 0,
         world: int = 1,
+        report: Callable[[str], None] | None = None,
     ) -> None:
-        if config.batch_size % world:
-            raise TrainingError(f"batch_size is {config.batch_size}; expected a multiple of the {world} processes.")
-        if not all(network.is_legal_side(side) for side in config.size):
-            raise TrainingError(
-                f"size is {config.size[0]}x{config.size[1]}; {network.name} takes multiples of {network.size_multiple} "
-                f"(or up to {network.stride - 1} less)."
-            )
-        self.dataset = CornerDataset(data, network, card, config)
-        self.config, self.rank, self.world = config, rank, world
-        self.steps_per_epoch = -(-len(data.samples) // config.batch_size)
+        _check_size(config.size, network)
+        dataset = CornerDataset(
+            data,
+            card,
+            size=config.size,
+            stride=network.stride,
+            config=config.augment,
+            seed=config.seed,
+            radius=config.radius,
+        )
+        self._sampler = EpochSampler(len(dataset), config.batch_size, seed=config.seed, rank=rank, world=world)
+        self._report = report if report is not None else _log.warning
+        self._reported: set[str] = set()
+        if rank == 0:
+            self._tell(dataset.crowded())
+        self._loader = train_loader(dataset, self._sampler, workers=config.workers)
 
-    def global_batches(self, epoch: int) -> list[list[int]]:
-        """Sample indices of every step of an epoch, over all processes; the last batch is filled up from the first."""
-        count, size = len(self.dataset), self.config.batch_size
-        order = np.random.default_rng((self.config.seed, epoch)).permutation(count)
-        order = np.resize(order, self.steps_per_epoch * size)
-        return order.reshape(-1, size).tolist()
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._sampler.steps_per_epoch
 
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
-        """This process's part of every batch of an epoch, from `first_step` on."""
-        mine = [batch[self.rank :: self.world] for batch in self.global_batches(epoch)[first_step:]]
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=[[(epoch, index) for index in batch] for batch in mine],  # type: ignore[arg-type]
-            num_workers=self.config.workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
+        """The batches of an epoch from `first_step` on."""
+        self._sampler.epoch, self._sampler.first_step = epoch, first_step
+        for batch in self._loader:
+            self._tell(batch.problems)
+            yield batch
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            if line not in self._reported:
+                self._reported.add(line)
+                self._report(line)
+
+
+def train_loader(dataset: CornerDataset, sampler: EpochSampler, *, workers: int = 0) -> DataLoader[Batch]:
+    """Batches in the sampler's order, made by `workers` processes (0: by this one) that live as long as the loader."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # the loader's own: a resumed run finds the global one as it was
+    )
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Items of CornerDataset -> a Batch."""
+    images, targets, problems = zip(*items)
+    stacked = CornerTargets(*(torch.stack(column) for column in zip(*targets)))
+    return Batch(torch.stack(images), stacked, tuple(line for lines in problems for line in lines))
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are the parallelism; OpenCV's own threads would only get in each other's way."""
+    cv2.setNumThreads(0)
+
+
+def _check_size(size: tuple[int, int], network: NetworkConfig) -> None:
+    if not all(network.is_legal_side(side) for side in size):
+        multiple = network.size_multiple
+        nearest = "x".join(str(max(multiple, round(side / multiple) * multiple)) for side in size)
+        raise TrainingError(
+            f"a canvas of {size[0]}x{size[1]} does not fit {network.name}: "
+            f"sides must be a multiple of {multiple}. The nearest is {nearest}."
         )
-        yield from loader
-
-
-def collate(items: list[tuple[Tensor, CornerTargets]]) -> Batch:
-    """Items -> batch. Ranks take every world-th item, so a global batch is the same whoever computes it."""
-    images, targets = zip(*items, strict=True)
-    return Batch(torch.stack(images), CornerTargets(*(torch.stack(parts) for parts in zip(*targets, strict=True))))

@@ -62,7 +62,8 @@ def corner_loss(
 ) -> LossTerms:
     """Eq. (8) with intermediate supervision: every stack answers for the same targets.
 
-    Computed in float32 whatever the type of the heads, also under autocast; without synchronising with the device.
+    Computed in float32 whatever the type of the heads, also under autocast (which lowers only matrix products and
+    convolutions, and there are none here); without synchronising with the device.
 
     Args:
         stacks:    heads, one per stack: heatmap logits (N, C, h, w), embeddings (N, 1, h, w), offsets (N, 2, h, w).
@@ -71,13 +72,11 @@ def corner_loss(
         processes: number of processes over which gradients are averaged. With both given, that average equals the
                    gradient of one process holding the whole batch.
     """
-    device = targets.mask.device.type
-    with torch.autocast(device, enabled=False):
-        counts = count_objects(targets) if counts is None else counts
-        per_stack = [_stack_terms(heads, targets, counts) for heads in stacks]
-        focal, pull, push, offset = torch.stack(per_stack).mean(dim=0).mul(processes).unbind()
-        pull, push, offset = pull_weight * pull, push_weight * push, offset_weight * offset
-        return LossTerms(focal + pull + push + offset, focal, pull, push, offset)
+    counts = count_objects(targets) if counts is None else counts
+    per_stack = [_stack_terms(heads, targets, counts) for heads in stacks]
+    focal, pull, push, offset = torch.stack(per_stack).mean(dim=0).mul(processes).unbind()
+    pull, push, offset = pull_weight * pull, push_weight * push, offset_weight * offset
+    return LossTerms(focal + pull + push + offset, focal, pull, push, offset)
 
 
 def _stack_terms(heads: Heads, targets: CornerTargets, counts: ObjectCounts) -> Tensor:
