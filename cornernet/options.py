@@ -1,11 +1,11 @@
-"""What several verbs share: sizes, lists of numbers, one word of a few, progress bars."""
+"""What several verbs share: sizes, lists of numbers, key=value, one word of a few, progress bars."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -37,6 +37,19 @@ def parse_numbers(text: str, kind: Callable[[str], Number], name: str) -> tuple[
     if not all(0 < number < float("inf") for number in numbers):
         raise typer.BadParameter(f"{name} is {text!r}; expected numbers above 0")
     return numbers
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """key=value with a TOML value; a bare word is taken as a string."""
+    import tomllib
+
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"--set {text!r}: expected key=value, such as learning_rate=0.001")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
 
 
 def one_of(*words: str) -> Callable[[str | None], str | None]:

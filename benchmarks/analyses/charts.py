@@ -21,7 +21,11 @@ COLOURS = ("#4477aa", "#ee8866", "#44bb99", "#aa4499", "#bbbb55", "#555555")
 
 
 def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str], title: str, output: Path) -> None:
-    """Bars of `groups` (name -> column -> fraction) side by side in each column, in per cent. Below 0: no bar."""
+    """Bars of `groups` (name -> column -> fraction) side by side in each column, in per cent.
+
+    Below 0 (not measured): no bar; a column without any bar is left out.
+    """
+    columns = [column for column in columns if any(values[column] >= 0 for values in groups.values())]
     width = 0.8 / len(groups)
     size = (max(6.4, 0.42 * len(groups) * len(columns) + 1.5), 3.8)
     figure, axis = plt.subplots(figsize=size, layout="constrained")
@@ -37,7 +41,9 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str],
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     if len(groups) > 1:
-        figure.legend(loc="outside lower center", ncols=min(3, len(groups)), frameon=False, fontsize=8)
+        figure.legend(
+            loc="outside lower center", ncols=len(groups) if len(groups) < 5 else 3, frameon=False, fontsize=8
+        )
     save(figure, output)
 
 
@@ -85,5 +91,5 @@ def error_chart(errors: Errors, output: Path) -> None:
 def save(figure: Any, output: Path) -> None:
     """Write a figure as PNG and free it."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=DPI)
+    figure.savefig(output, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
     plt.close(figure)

@@ -42,7 +42,7 @@ def draw_heatmaps(network: Network, seen: Observation, output: Path, *, threshol
         x, y = seen.to_pixels(peaks.xy[strong]).T
         colours = [_rgb(label) for label in peaks.labels[strong].tolist()]
         axis.scatter(x, y, s=34, c=colours or None, edgecolors="white", linewidths=1.1, zorder=3, clip_on=False)
-        axis.set_title(f"{branch} heatmap, {int(strong.sum())} corners", fontsize=10)
+        axis.set_title(f"{branch} heatmap; {int(strong.sum())} corners above {threshold:g}", fontsize=10)
     for axis in axes:
         axis.set(xlim=(0, width), ylim=(height, 0))
         axis.axis("off")
@@ -53,8 +53,8 @@ def draw_heatmaps(network: Network, seen: Observation, output: Path, *, threshol
 def over_image(seen: Observation, values: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """(H, W, 3) uint8 RGB: the image, pale and grey, tinted where `values` (h, w) in [0, 1] of the heatmap are high."""
     grey = cv2.cvtColor(seen.image, cv2.COLOR_BGR2GRAY).astype(np.float32) * 0.45 + 25
-    # A square root, so that a probability of 0.1 can be seen beside one of 1.
-    strength = np.sqrt(to_image_plane(seen, values))[:, :, None]
+    # An exponent below 1, so that a probability of 0.1 can be seen beside one of 1.
+    strength = to_image_plane(seen, values)[:, :, None] ** 0.7
     tinted = grey[:, :, None] * (1 - strength) + np.array(colour, np.float32) * strength
     return tinted.clip(0, 255).astype(np.uint8)
 

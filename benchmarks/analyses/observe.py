@@ -23,6 +23,7 @@ from cornernet.engine.protocol import DEFAULT
 from cornernet.engine.views import ViewPlan
 from cornernet.trainer.checkpoint import load_checkpoint
 from cornernet.trainer.decode import Corners, corner_group, corner_peaks
+from cornernet.trainer.deployed import DeployedHeads
 from cornernet.trainer.network import CornerNet, Heads
 
 
@@ -71,7 +72,9 @@ class Network:
     """A checkpoint, how it places images on canvases, and how its maps become boxes. Raises ModelError."""
 
     def __init__(self, network: CornerNet, card: ModelCard, resize: Resize | None = None, device: str = "cpu") -> None:
-        self.net, self.card, self.device = network.to(device).eval(), card, device
+        self.config, self.card, self._device = network.config, card, device
+        self._network = network.to(device).eval()
+        self._deployed = DeployedHeads(network, card).to(device)
         fit = analysis_canvas(card, resize)
         self._plan = ViewPlan(card, DEFAULT, fit=fit, scales=(1.0,), mirror=False)
 
@@ -84,9 +87,28 @@ class Network:
         """Maps of an image (H, W, 3) uint8 BGR. Raises ImageError if its canvas would be too large for the model."""
         (placement,) = self._plan.placements((image.shape[0], image.shape[1]))
         canvas = place_on_canvas(image, placement, self.card, DEFAULT)
+        return Observation(image, placement, canvas, self.maps(canvas))
+
+    def maps(self, canvas: np.ndarray) -> Heads:
+        """The maps of a canvas (h, w, 3) uint8 in the card's channel order, on the CPU, as an exported model's."""
         with torch.inference_mode():
-            heads = self.net.last_heads(normalised(canvas, self.card).to(self.device))
-        return Observation(image, placement, canvas, Heads(*(head.float().cpu() for head in heads)))
+            heads = self._deployed(torch.from_numpy(canvas)[None].to(self._device))
+        return Heads(*(head.cpu() for head in heads))
+
+    def pool_inputs(self, canvas: np.ndarray) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """What enters the last top-left and bottom-right corner pooling: two (1, C, h, w) maps each, on the CPU."""
+        entered: list[Tensor] = []
+        features, corner_modules = self._deployed.features, self._network.corners[-1]
+        inputs = [getattr(module, name) for module in corner_modules.children() for name in ("vertical", "horizontal")]
+        hooks = [module.register_forward_hook(lambda _m, _i, output: entered.append(output.cpu())) for module in inputs]
+        try:
+            with torch.inference_mode():
+                pixels = torch.from_numpy(canvas)[None].to(self._device).float().permute(0, 3, 1, 2)
+                self._network.corner_features((pixels - features.mean) * features.scale)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return (entered[0], entered[1]), (entered[2], entered[3])
 
     def detect(self, seen: Observation, heads: Heads | None = None) -> Detections:
         """The final boxes of an observation; `heads`: maps to decode in place of its own."""
@@ -95,13 +117,6 @@ class Network:
         about = {"class_names": self.card.class_names, "category_ids": self.card.category_ids}
         size = (seen.image.shape[0], seen.image.shape[1])
         return Detections(*suppress(views, Suppression(), DEFAULT), **about, image_size=size)
-
-
-def normalised(canvas: np.ndarray, card: ModelCard) -> Tensor:
-    """The network's input of a canvas (h, w, 3) uint8: (1, 3, h, w) float32."""
-    pixels = torch.from_numpy(canvas).permute(2, 0, 1)[None].float() / 255
-    mean, std = (torch.tensor(values)[:, None, None] for values in (card.mean, card.std))
-    return (pixels - mean) / std
 
 
 def corners(heads: Heads, decoder: Decoder) -> tuple[Corners, Corners]:

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cornernet.benchmarks.analyses.charts import plt, save
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
-from cornernet.benchmarks.analyses.observe import Network, Observation, corners, normalised
+from cornernet.benchmarks.analyses.observe import Network, Observation, corners
 from cornernet.engine.errors import ModelError
 from cornernet.trainer.corner_pool import bottom_pool, left_pool, right_pool, top_pool
-from cornernet.trainer.network import CornerModule
 
 POOLS = {"top-left": (top_pool, left_pool), "bottom-right": (bottom_pool, right_pool)}
 SEEKS = {"top-left": ("below", "to the right"), "bottom-right": ("above", "to the left")}
@@ -45,11 +42,10 @@ def pooled_channel(network: Network, seen: Observation, branch: str) -> Pooled:
 
     Raises ModelError if the network was trained without corner pooling.
     """
-    if not network.net.config.corner_pooling:
+    if not network.config.corner_pooling:
         raise ModelError(f"{network.card.name} was trained without corner pooling: there is no pooling to show")
     number = list(POOLS).index(branch)
-    module = (network.net.corners[-1].top_left, network.net.corners[-1].bottom_right)[number]
-    vertical, horizontal = _pool_inputs(network, seen, module)
+    vertical, horizontal = network.pool_inputs(seen.canvas)[number]
     first, second = (pool(values) for pool, values in zip(POOLS[branch], (vertical, horizontal)))
     best = corners(seen.heads, network.card.decoder)[number]
     columns = vertical.shape[3]
@@ -58,25 +54,8 @@ def pooled_channel(network: Network, seen: Observation, branch: str) -> Pooled:
     )
     gain = (first + second - vertical - horizontal)[0, :, y, x]
     channel = int(gain.argmax())
-    maps = (values[0, channel].cpu().numpy() for values in (vertical, first, horizontal, second))
+    maps = (values[0, channel].numpy() for values in (vertical, first, horizontal, second))
     return Pooled(*maps, corner=(x, y), channel=channel)
-
-
-def _pool_inputs(network: Network, seen: Observation, module: CornerModule) -> tuple[Tensor, Tensor]:
-    """What enters the corner pooling of `module`: two (1, C, h, w) maps."""
-    entered: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Any:
-        return lambda _module, _inputs, output: entered.update({name: output.float()})
-
-    hooks = [getattr(module, name).register_forward_hook(keep(name)) for name in ("vertical", "horizontal")]
-    try:
-        with torch.inference_mode():
-            network.net.corner_features(normalised(seen.canvas, network.card).to(network.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return entered["vertical"], entered["horizontal"]
 
 
 def draw_pooling(network: Network, seen: Observation, output: Path) -> None:
@@ -87,10 +66,10 @@ def draw_pooling(network: Network, seen: Observation, output: Path) -> None:
         down, across = SEEKS[branch]
         titles = (
             f"best {branch} corner",
-            f"feature (channel {pooled.channel})",
-            f"maximum of all {down}",
-            f"feature (channel {pooled.channel})",
-            f"maximum of all {across}",
+            f"first feature map, channel {pooled.channel}",
+            f"maximum of it and all {down}",
+            f"second feature map, channel {pooled.channel}",
+            f"maximum of it and all {across}",
             "sum of both maxima",
         )
         maps = (*pooled[:4], pooled.vertical_pooled + pooled.horizontal_pooled)

@@ -53,29 +53,27 @@ def corner_map_by_quadrant(
 ) -> QuadrantAP:
     """Corner mAP of both branches in each quadrant and in the whole image. Raises ImageError."""
     classes = SharedClasses(network.card, dataset)
-    tallies = {branch: _Tally() for branch in BRANCHES}
+    tallies = {branch: Tally() for branch in BRANCHES}
     for sample in dataset.samples:
         seen = network.observe(read_image(sample.path))
         truth = classes.truth(sample)
-        middle = _middle(seen)
-        boxes = seen.to_cells(truth.boxes)
-        for branch, found, columns in zip(BRANCHES, corners(seen.heads, network.card.decoder), ((0, 1), (2, 3))):
-            tallies[branch].add(peaks_of(found), boxes[:, columns], truth, seen, middle, radius)
+        for number, found in enumerate(corners(seen.heads, network.card.decoder)):
+            tallies[BRANCHES[number]].add(peaks_of(found), truth, seen, number, radius)
         if progress is not None:
             progress(1)
     return {branch: tally.mean_ap() for branch, tally in tallies.items()}
 
 
-class _Tally:
+class Tally:
     """Scored peaks and numbers of corners of one branch, per (quadrant, class); quadrant "all" is the whole image."""
 
     def __init__(self) -> None:
         self.scored: dict[tuple[str, int], list[tuple[float, bool]]] = defaultdict(list)
         self.corners: dict[tuple[str, int], int] = defaultdict(int)
 
-    def add(
-        self, peaks: Peaks, truth_xy: np.ndarray, truth: Truth, seen: Observation, middle: np.ndarray, radius: float
-    ) -> None:
+    def add(self, peaks: Peaks, truth: Truth, seen: Observation, branch: int, radius: float) -> None:
+        """Count one image's peaks and corners of `branch` (0 top-left, 1 bottom-right)."""
+        truth_xy, middle = seen.to_cells(truth.boxes)[:, 2 * branch : 2 * branch + 2], _middle(seen)
         for point, label in zip(truth_xy, truth.labels.tolist()):
             for region in (quadrant(point, middle), "all"):
                 self.corners[region, label] += 1
@@ -89,6 +87,7 @@ class _Tally:
                 self.scored[region, label].append((float(peaks.scores[row]), corner != NOTHING))
 
     def mean_ap(self) -> dict[str, float]:
+        """Quadrant, or "all" -> mean AP over the classes that have a corner there; -1 if none has."""
         means = {}
         for region in (*QUADRANTS, "all"):
             values = [

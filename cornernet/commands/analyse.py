@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cornernet.options import one_of, parse_assignment, parse_size, progress_bars
 
 if TYPE_CHECKING:
     from cornernet.benchmarks.analyses.report import Report, Table
@@ -28,7 +32,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the JSO
 Resize = Annotated[
     str | None,
     typer.Option(
-        help="original: keep each image's resolution; fit: scale to the training canvas, the default if known."
+        callback=one_of("original", "fit"),
+        help="original: keep each image's resolution; fit: scale to the training canvas, the default if known.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where a checkpoint runs: cpu, cuda, cuda:1.")]
@@ -55,7 +60,7 @@ def iou(
     data = load_coco(dataset, split)
     measured, notes = {}, []
     for name, path in _named(model, against).items():
-        with open_detector(path, _resize(resize), device=device) as detector, _progress(data, name) as advance:
+        with open_detector(path, resize, device=device) as detector, _progress(data, name) as advance:
             measured[name], seen = ap_by_iou(detector, data, progress=advance)
         notes += seen
     bar_chart(measured, COLUMNS, "AP at IoU thresholds", output / "iou.png")
@@ -79,7 +84,7 @@ def ground_truth(
     from cornernet.engine.coco import load_coco
 
     data = load_coco(dataset, split)
-    network = Network.open(checkpoint, _resize(resize), device)
+    network = Network.open(checkpoint, resize, device)
     with _progress(data, checkpoint.stem) as advance:
         measured = ap_with_true_maps(network, data, progress=advance)
     bar_chart(measured, COLUMNS, "Predicted maps replaced by the ground truth", output / "ground-truth.png")
@@ -108,7 +113,7 @@ def quadrants(
     data = load_coco(dataset, split)
     measured = {}
     for name, path in _named(checkpoint, against).items():
-        network = Network.open(path, _resize(resize), device)
+        network = Network.open(path, resize, device)
         with _progress(data, name) as advance:
             measured[name] = corner_map_by_quadrant(network, data, radius=radius, progress=advance)
     quadrant_chart(measured, output / "quadrants.png")
@@ -134,7 +139,7 @@ def errors(
     from cornernet.engine.coco import load_coco
 
     data = load_coco(dataset, split)
-    network = Network.open(checkpoint, _resize(resize), device)
+    network = Network.open(checkpoint, resize, device)
     with _progress(data, checkpoint.stem) as advance:
         found = find_errors(network, data, threshold=threshold, progress=advance)
     error_chart(found, output / "errors.png")
@@ -157,12 +162,12 @@ def pictures(
     from cornernet.benchmarks.analyses.pooling_picture import draw_pooling
     from cornernet.engine.images import read_image
 
-    network = Network.open(checkpoint, _resize(resize), device)
+    network = Network.open(checkpoint, resize, device)
     for image in images:
         seen = network.observe(read_image(image))
         written = [output / f"{image.stem}-heatmaps.png"]
         found = draw_heatmaps(network, seen, written[0], threshold=threshold)
-        if network.net.config.corner_pooling:
+        if network.config.corner_pooling:
             written.append(output / f"{image.stem}-pooling.png")
             draw_pooling(network, seen, written[1])
         typer.echo(f"{image}: {len(found)} boxes; {', '.join(map(str, written))}")
@@ -198,11 +203,10 @@ def ablations(
         run_ablations,
     )
     from cornernet.benchmarks.analyses.charts import bar_chart
-    from cornernet.commands.train import _assignment, _size
     from cornernet.engine.coco import load_coco
 
-    overrides: dict[str, Any] = {"preset": preset, "size": _size(size) if size else None, "epochs": epochs}
-    overrides |= {"batch_size": batch_size, **dict(_assignment(text) for text in set_ or [])}
+    overrides: dict[str, Any] = {"preset": preset, "size": parse_size(size), "epochs": epochs}
+    overrides |= {"batch_size": batch_size, **dict(parse_assignment(text) for text in set_ or [])}
     names = only or list(ABLATIONS)
     if unknown := sorted(set(names) - set(ABLATIONS)):
         raise typer.BadParameter(f"there is no ablation '{unknown[0]}'; choose of {', '.join(ABLATIONS)}")
@@ -237,12 +241,6 @@ def _named(model: Path, against: Path | None) -> dict[str, Path]:
     return {"/".join(first[-length:]): against, "/".join(second[-length:]): model}
 
 
-def _resize(text: str | None) -> Any:
-    if text not in (None, "original", "fit"):
-        raise typer.BadParameter(f"--resize is {text!r}; expected original or fit")
-    return text
-
-
 def _settings(data: Any, **more: Any) -> dict[str, Any]:
     """What decides the numbers: data and options, without the paths of this machine."""
     folder = data.annotation_file.parent.parent.name
@@ -255,22 +253,12 @@ def _settings(data: Any, **more: Any) -> dict[str, Any]:
     }
 
 
-class _progress:
-    """A bar over the images of a data set on stderr; entering gives what advances it."""
-
-    def __init__(self, data: Any, name: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._bar = Progress(console=Console(stderr=True), transient=True)
-        self._task = self._bar.add_task(name, total=len(data.samples))
-
-    def __enter__(self) -> Any:
-        self._bar.start()
-        return lambda count: self._bar.advance(self._task, count)
-
-    def __exit__(self, *_exception: object) -> None:
-        self._bar.stop()
+@contextmanager
+def _progress(data: Any, name: str) -> Iterator[Callable[[int], None]]:
+    """A bar over the images of a data set; gives what advances it."""
+    with progress_bars() as bars:
+        task = bars.add_task(name, total=len(data.samples))
+        yield lambda count: bars.advance(task, count)
 
 
 def _finish(

@@ -63,4 +63,4 @@ def run(
     if report.interrupted:
         typer.echo(f"interrupted after {report.steps} steps; continue with the same command and --resume", err=True)
         raise typer.Exit(130)
-    typer.echo(f"{report.steps} steps, best validation AP {report.best_ap:.3f}; weights and pictures in {report.output}")
+    typer.echo(f"{report.steps} steps, best validation AP {report.best_ap:.3f}; weights and pictures: {report.output}")

@@ -1,0 +1,100 @@
+"""`cornernet analyse`: each analysis is one command that leaves a table, JSON and a picture."""
+
+import json
+
+import cv2
+import pytest
+from analysed_scene import CARD, random_network
+from typer.testing import CliRunner
+
+from cornernet.benchmarks.analyses.report import Report
+from cornernet.cli import app
+from cornernet.trainer.checkpoint import save_checkpoint
+from cornernet.trainer.shapes import generate_shapes
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a data set, a checkpoint with and one without corner pooling."""
+    folder = tmp_path_factory.mktemp("analyse")
+    generate_shapes(folder / "shapes", train=4, val=3, seed=0, size=(64, 64))
+    for name, pooling in (("with", True), ("without", False)):
+        network = random_network(corner_pooling=pooling)
+        save_checkpoint(folder / f"{name}.safetensors", network._network, CARD)
+    return folder
+
+
+def analyse(place, monkeypatch, *arguments, code=0):
+    monkeypatch.chdir(place)
+    result = CliRunner().invoke(app, ["analyse", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns", "pictures"),
+    [
+        (("iou", "with.safetensors", "shapes", "--against", "without.safetensors"), "AP90", ["iou.png"]),
+        (("ground-truth", "with.safetensors", "shapes"), "APs", ["ground-truth.png"]),
+        (
+            ("quadrants", "with.safetensors", "shapes", "--against", "without.safetensors"),
+            "improvement",
+            ["quadrants.png"],
+        ),
+        (
+            ("errors", "with.safetensors", "shapes", "--threshold", "0.05"),
+            "number",
+            ["errors.png", "errors-examples.png"],
+        ),
+    ],
+)
+def test_an_analysis_prints_its_table_and_writes_json_and_pictures(place, monkeypatch, arguments, columns, pictures):
+    output = analyse(place, monkeypatch, *arguments, "-o", f"out-{arguments[0]}")
+    assert columns in output
+    report = Report.read(place / f"out-{arguments[0]}" / f"{arguments[0]}.json")
+    assert any(columns in table.columns for table in report.tables)
+    assert report.settings["dataset"] == "shapes" and report.settings["images"] == 3
+    for picture in pictures:
+        assert cv2.imread(str(place / f"out-{arguments[0]}" / picture)) is not None
+
+
+def test_two_models_keep_names_that_tell_them_apart(place, monkeypatch):
+    analyse(place, monkeypatch, "iou", "with.safetensors", "shapes", "--against", "without.safetensors", "-o", "names")
+    rows = json.loads((place / "names" / "iou.json").read_text())["tables"][0]["rows"]
+    assert [row[0] for row in rows] == ["without", "with"]
+
+
+def test_pictures_of_images(place, monkeypatch):
+    image = next((place / "shapes" / "images").rglob("*.png"))
+    name = str(image.relative_to(place))
+    assert "pooling.png" in analyse(place, monkeypatch, "pictures", "with.safetensors", name, "-o", "p")
+    assert "pooling.png" not in analyse(place, monkeypatch, "pictures", "without.safetensors", name, "-o", "q")
+    assert {file.name for file in (place / "p").iterdir()} == {
+        f"{image.stem}-heatmaps.png",
+        f"{image.stem}-pooling.png",
+    }
+
+
+def test_ablations_from_the_command_line(place, monkeypatch):
+    budget = ["--size", "64x64", "--epochs", "1", "--batch-size", "4", "--set", "workers=0", "--device", "cpu"]
+    output = analyse(place, monkeypatch, "ablations", "shapes", "-o", "abl", "--only", "radius_none", *budget)
+    assert "w/o reducing penalty" in output
+    report = Report.read(place / "abl" / "ablations.json")
+    assert report.settings["epochs"] == 1 and report.settings["train_images"] == 4 and report.settings["steps"] == 1
+    assert (place / "abl" / "radius_none" / "seed-317" / "last.safetensors").exists()
+    assert cv2.imread(str(place / "abl" / "ablations.png")) is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("ground-truth", "missing.safetensors", "shapes"), 1, "no such file"),
+        (("iou", "with.safetensors", "shapes", "--split", "test"), 1, "instances_test.json"),
+        (("iou", "with.safetensors", "shapes", "--resize", "large"), 2, "'large' is not one of original, fit"),
+        (("ablations", "shapes", "-o", "x", "--only", "everything"), 2, "no_corner_pooling"),
+        (("ablations", "shapes", "-o", "x", "--set", "radius=fixed"), 1, "what the ablations vary"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(place, monkeypatch, arguments, code, message):
+    output = analyse(place, monkeypatch, *arguments, code=code)
+    assert message in " ".join(output.replace("│", " ").split())
