@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from cornernet.benchmarks.benchmark import run_benchmark
 from cornernet.benchmarks.chart import draw_chart
@@ -24,7 +23,7 @@ from cornernet.trainer.augment import AugmentConfig
 from cornernet.trainer.checkpoint import load_checkpoint
 from cornernet.trainer.config import TrainConfig
 from cornernet.trainer.loop import train
-from cornernet.trainer.plots import draw_beside_truth
+from cornernet.trainer.plots import draw_beside_truth, draw_scaled
 from cornernet.trainer.shapes import generate_shapes
 
 SIZE = (128, 128)
@@ -112,10 +111,7 @@ def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path)
     lines = []
     for sample, detections in zip(data.samples, found, strict=True):
         lines.append(detections.to_json())
-        picture = cv2.imread(os.fspath(sample.path))
-        large = cv2.resize(picture, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
-        shown = detections.above(0.3)
-        shown = Detections(shown.boxes * np.float32(3), shown.scores, shown.labels, shown.class_names)
-        cv2.imwrite(os.fspath(folder / f"{sample.path.stem}.jpg"), shown.draw(large))
+        picture = draw_scaled(cv2.imread(os.fspath(sample.path)), detections.above(0.3), 3)
+        cv2.imwrite(os.fspath(folder / f"{sample.path.stem}.jpg"), picture)
     (folder / "detections.jsonl").write_text("\n".join(lines) + "\n")
     draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,8 @@ def draw_beside_truth(
             image_size=image.shape[:2],
         )
         tiles = [
-            _tile(detections.above(threshold).draw(image), tile_px, "found"),
-            _tile(truth.draw(image, scores=False), tile_px, "truth"),
+            _tile(image, detections.above(threshold), tile_px, "found", scores=True),
+            _tile(image, truth, tile_px, "truth", scores=False),
         ]
         pairs.append(np.hstack(tiles))
     if not pairs:
@@ -102,13 +103,17 @@ def draw_beside_truth(
     cv2.imwrite(str(output), np.vstack(rows))
 
 
-def _tile(image: np.ndarray, side_px: int, title: str) -> np.ndarray:
-    """Fit a picture into a square tile with a title bar."""
-    height, width = image.shape[:2]
-    scale = side_px / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+def draw_scaled(image: np.ndarray, found: Detections, scale: float, *, scores: bool = True) -> np.ndarray:
+    """The picture at another size with its boxes, so that lines and letters keep theirs."""
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method)
+    return replace(found, boxes=found.boxes * np.float32(scale)).draw(scaled, scores=scores)
+
+
+def _tile(image: np.ndarray, found: Detections, side_px: int, title: str, *, scores: bool) -> np.ndarray:
+    """A picture with its boxes, fitted into a square tile with a title bar."""
+    drawn = draw_scaled(image, found, side_px / max(image.shape[:2]), scores=scores)[:side_px, :side_px]
     tile = np.full((side_px + 24, side_px + 4, 3), 255, np.uint8)
-    tile[22 : 22 + size[1], 2 : 2 + size[0]] = small
+    tile[22 : 22 + drawn.shape[0], 2 : 2 + drawn.shape[1]] = drawn
     cv2.putText(tile, title, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
     return tile

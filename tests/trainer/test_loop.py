@@ -159,3 +159,34 @@ def test_two_processes_train_like_one_with_the_same_batch(shapes, tmp_path):
     assert all(torch.allclose(one[name].float(), two[name].float(), atol=2e-4) for name in one)
     for row, twin in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
         assert row["loss"] == pytest.approx(twin["loss"], rel=1e-4)
+
+
+COMPARE_RANKS = """
+import sys, torch, torch.distributed as dist
+from pathlib import Path
+from cornernet.engine.coco import load_coco
+from cornernet.trainer import loop
+from cornernet.trainer.config import TrainConfig
+from cornernet.trainer.progress import Progress
+
+config = TrainConfig(preset="tiny", size=(64, 64), batch_size=4, workers=0, epochs=2)
+ranks = loop.join_ranks("cpu")
+run = loop._Run(config, load_coco(Path(sys.argv[1]), "train"), None, Path(sys.argv[2]), ranks)
+with Progress(2, enabled=False) as progress, loop.Interrupt() as interrupt:
+    run.to_the_end(progress, interrupt)
+mine = torch.cat([parameter.detach().flatten() for parameter in run.state.network.parameters()])
+both = [torch.empty_like(mine) for _ in range(ranks.world)]
+dist.all_gather(both, mine)
+assert ranks.world == 2 and torch.equal(both[0], both[1])
+loop.leave_ranks()
+"""
+
+
+def test_two_processes_end_with_the_same_weights(shapes, tmp_path):
+    script = tmp_path / "compare_ranks.py"
+    script.write_text(COMPARE_RANKS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"]
+    command = [*torchrun, str(script), str(shapes), str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
