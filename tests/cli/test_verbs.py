@@ -1,0 +1,208 @@
+"""What the verbs do, on a model that finds the bright box and on pictures made here."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from fake_backends import make_card, picture, write_onnx
+from typer.testing import CliRunner
+
+from cornernet.cli import app
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_onnx(tmp_path / "model.onnx", make_card(train_size=(128, 128), versions={"cornernet": "9.9"}))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set of three pictures; the last has no object."""
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    images, annotations = [], []
+    for number, box in enumerate([(10, 20, 60, 90), (40, 8, 100, 60), None], start=1):
+        cv2.imwrite(str(root / "images" / f"{number}.png"), picture(100, 120, box))
+        images.append({"id": number, "file_name": f"{number}.png", "width": 120, "height": 100})
+        if box:
+            x1, y1, x2, y2 = box
+            entry = {"id": number, "image_id": number, "category_id": 7, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            annotations.append({**entry, "area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
+    categories = [{"id": 7, "name": "bright"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "annotations" / "instances_val.json").write_text(json.dumps(content))
+    return root
+
+
+def test_shapes_writes_a_data_set_that_the_other_verbs_read(tmp_path):
+    result = run("shapes", tmp_path / "shapes", "--train", 2, "--val", 3, "--size", "64x96")
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "shapes/annotations/instances_val.json").read_text())
+    assert len(content["images"]) == 3
+    assert max(image["width"] for image in content["images"]) <= 96
+
+
+def test_predict_writes_pictures_and_json_lines(model, data, tmp_path):
+    result = run("predict", model, data / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "2 objects in 3 of 3 pictures" in result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "out/detections.jsonl").read_text().splitlines()]
+    assert [len(line["detections"]) for line in lines] == [1, 1, 0]
+    assert lines[0]["detections"][0]["box"] == pytest.approx([10, 20, 60, 90], abs=2)
+    drawn = cv2.imread(str(tmp_path / "out/1.jpg"))
+    assert drawn.shape == (100, 120, 3)
+    assert np.ptp(drawn, axis=2).max() > 60  # the box is coloured, the picture was grey
+
+
+def test_predict_goes_on_after_an_unreadable_picture_and_lists_it_at_the_end(model, data, tmp_path):
+    (data / "images/2.png").write_bytes(b"")
+    result = run("predict", model, data / "images", tmp_path / "nowhere.jpg", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "2 of 4 pictures" in result.stderr
+    assert "2.png" in result.stderr and "nowhere.jpg" in result.stderr
+    errors = [json.loads(line)["error"] for line in (tmp_path / "out/detections.jsonl").read_text().splitlines()]
+    assert [error is None for error in errors] == [True, False, True, False]
+
+
+def test_predict_fails_if_no_picture_could_be_used(model, tmp_path):
+    result = run("predict", model, tmp_path / "nowhere.jpg", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "nowhere.jpg" in result.stderr
+
+
+def test_predict_can_write_json_lines_only(model, data, tmp_path):
+    result = run("predict", model, data / "images/1.png", "--json", tmp_path / "a/b.jsonl")
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "a/b.jsonl").read_text())["path"].endswith("1.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "data", "model.onnx"]
+
+
+def test_predict_needs_somewhere_to_write(model, data):
+    assert run("predict", model, data / "images").exit_code == 2
+
+
+def test_predict_keeps_pictures_of_one_name_apart(model, data, tmp_path):
+    (tmp_path / "other").mkdir()
+    cv2.imwrite(str(tmp_path / "other/1.jpg"), picture(50, 50))
+    result = run("predict", model, data / "images/1.png", tmp_path / "other/1.jpg", "-o", tmp_path / "out")
+    assert result.exit_code == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"1.jpg", "1-2.jpg"}
+
+
+def test_predict_takes_threshold_size_scales_and_mirror(model, data, tmp_path):
+    few = run("predict", model, data / "images", "--json", tmp_path / "few.jsonl", "--threshold", 1.0)
+    assert "2 objects" in few.stderr  # the box is as bright as can be
+    options = ("--size", "256x256", "--scales", "0.5,1", "--mirror", "--protocol", "official")
+    many = run("predict", model, data / "images", "--json", tmp_path / "many.jsonl", *options)
+    assert many.exit_code == 0, many.output
+
+
+@pytest.mark.parametrize("option", [("--size", "12"), ("--scales", "0"), ("--resize", "half"), ("--protocol", "mine")])
+def test_predict_refuses_impossible_values_as_usage_errors(model, data, tmp_path, option):
+    assert run("predict", model, data / "images", "-o", tmp_path / "out", *option).exit_code == 2
+
+
+def test_predict_says_that_a_file_is_no_model(data, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"nonsense")
+    result = run("predict", tmp_path / "model.onnx", data / "images", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "model.onnx" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_evaluate_prints_the_numbers_and_leaves_them_as_json(model, data, tmp_path):
+    result = run("evaluate", model, data, "--split", "val", "--results", tmp_path / "results.json")
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "model.onnx.val.json").read_text())
+    assert content["values"]["AP50"] == pytest.approx(1)
+    assert content["per_class"][0]["name"] == "bright"
+    assert "AP50 1.000" in result.stdout and "bright" in result.stdout
+    assert "other" in result.stderr  # the model's class that the data set lacks
+    entries = json.loads((tmp_path / "results.json").read_text())
+    assert [(entry["image_id"], entry["category_id"]) for entry in entries] == [(1, 7), (2, 7)]
+
+
+def test_evaluate_by_the_official_protocol_rounds_its_results(model, data, tmp_path):
+    result = run(
+        "evaluate",
+        model,
+        data,
+        "--protocol",
+        "official",
+        "--results",
+        tmp_path / "r.json",
+        "--json",
+        tmp_path / "s.json",
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "s.json").read_text())["settings"]["protocol"] == "official"
+    for entry in json.loads((tmp_path / "r.json").read_text()):
+        assert all(round(value, 2) == value for value in (*entry["bbox"], entry["score"]))
+
+
+def test_evaluate_names_the_splits_there_are(model, data):
+    result = run("evaluate", model, data, "--split", "test")
+    assert result.exit_code == 1
+    assert "instances_val.json" in result.stderr
+
+
+def test_benchmark_writes_table_json_and_chart(model, data, tmp_path):
+    other = write_onnx(tmp_path / "other.onnx", make_card(train_size=(128, 128), precision="fp16"))
+    words = ("--batch", "1,2", "--repeats", 2, "--data", data, "--images", data / "images", "--no-cold-start")
+    result = run("benchmark", model, other, *words, "-o", tmp_path / "bench")
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "bench/benchmark.json").read_text())
+    assert [(row["model"], row["batch"]) for row in content["rows"]] == [
+        ("model.onnx", 1), ("other.onnx", 1), ("model.onnx", 2), ("other.onnx", 2),
+    ]  # fmt: skip
+    assert content["models"][0]["accuracy"]["AP50"] == pytest.approx(1)
+    assert "AP50" in result.stdout and "fp16" in result.stdout and "post-processing of 2000" in result.stdout
+    chart = cv2.imread(str(tmp_path / "bench/benchmark.png"))
+    assert min(chart.shape[:2]) > 300
+
+
+def test_info_of_an_onnx_file_shows_card_operators_and_size(model):
+    result = run("info", model)
+    assert result.exit_code == 0, result.output
+    for words in ("bright, other", "128x128", "37 standard", "cornernet 9.9", "ONNX", "ai.onnx 17"):
+        assert words in result.stdout
+    content = json.loads(run("info", model, "--json").stdout)
+    assert content["card"]["class_names"] == ["bright", "other"]
+    assert content["standard_operators"]["Constant"] == 9
+
+
+def test_info_counts_custom_operators(tmp_path):
+    from toy_onnx import write_toy
+
+    content = json.loads(run("info", write_toy(tmp_path / "toy.onnx"), "--json").stdout)
+    assert content["custom_operators"] == {"CornerPoolTopLeft": 1}
+    assert content["parameters"] == 8 * 3 * 3 * 3
+
+
+def test_info_of_a_checkpoint_needs_no_torch(tmp_path):
+    from safetensors.numpy import save_file
+
+    from cornernet.engine.model_card import METADATA_KEY
+
+    card = make_card(parameters=6, gmacs={"511x511": 1.25})
+    save_file({"w": np.zeros((2, 3), np.float32)}, tmp_path / "w.safetensors", metadata={METADATA_KEY: card.to_json()})
+    result = run("info", tmp_path / "w.safetensors")
+    assert result.exit_code == 0, result.output
+    assert "checkpoint of 1 tensors" in result.stdout and "1.2 GMAC at 511x511" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["gone.onnx", "gone.safetensors", "gone.engine"])
+def test_info_of_a_missing_file_is_one_line(tmp_path, name):
+    result = run("info", tmp_path / name)
+    assert result.exit_code == 1
+    assert name in result.stderr
+
+
+def test_info_of_a_damaged_checkpoint_is_one_line(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"\x08")
+    assert run("info", tmp_path / "w.safetensors").exit_code == 1
