@@ -13,7 +13,7 @@ class DriverError(RuntimeError):
 
 
 class Driver:
-    """The first GPU. Memory allocated through it is freed with it. Raises DriverError where there is no driver or no GPU."""
+    """The first GPU. Memory allocated through it is freed with it. Raises DriverError without a driver or a GPU."""
 
     def __init__(self) -> None:
         try:
@@ -63,7 +63,12 @@ class Driver:
         self._call("cuMemcpyDtoH_v2", ctypes.c_void_p(destination), ctypes.c_uint64(source), ctypes.c_size_t(size))
 
     def copy_on_device(self, destination: int, source: int, size: int, stream: int) -> None:
-        arguments = ctypes.c_uint64(destination), ctypes.c_uint64(source), ctypes.c_size_t(size), ctypes.c_void_p(stream)
+        arguments = (
+            ctypes.c_uint64(destination),
+            ctypes.c_uint64(source),
+            ctypes.c_size_t(size),
+            ctypes.c_void_p(stream),
+        )
         self._call("cuMemcpyDtoDAsync_v2", *arguments)
 
     def fill(self, destination: int, byte: int, size: int) -> None:
@@ -112,5 +117,7 @@ class Driver:
     def __enter__(self) -> "Driver":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.free_all()

@@ -26,7 +26,11 @@ class LaunchError(RuntimeError):
     """A launcher returned something other than cudaSuccess; `.code` is the cudaError_t."""
 
     def __init__(self, entry_point: str, code: int):
-        hint = "an argument is outside the range its header allows" if code == 1 else "see cudaError_t in the CUDA documentation"
+        hint = (
+            "an argument is outside the range its header allows"
+            if code == 1
+            else "see cudaError_t in the CUDA documentation"
+        )
         super().__init__(f"{entry_point} returned CUDA error {code}: {hint}")
         self.code = code
 
@@ -46,15 +50,46 @@ class Launchers:
             raise LaunchError(name, code)
 
     def corner_pool(
-        self, first: int, second: int, pooled: int, shape: Sequence[int], *, corner: str, type: str, layout: str = "planes", stream: int = 0
+        self,
+        first: int,
+        second: int,
+        pooled: int,
+        shape: Sequence[int],
+        *,
+        corner: str,
+        type: str,
+        layout: str = "planes",
+        stream: int = 0,
     ) -> None:
         """`shape` (N, C, h, w) also for channels last."""
-        self._call("cornernet_corner_pool", first, second, pooled, *shape, TYPES[type], LAYOUTS[layout], CORNERS[corner], stream)
+        self._call(
+            "cornernet_corner_pool",
+            first,
+            second,
+            pooled,
+            *shape,
+            TYPES[type],
+            LAYOUTS[layout],
+            CORNERS[corner],
+            stream,
+        )
 
     def corner_peaks(
-        self, logits: int, scores: int, labels: int, cells: int, workspace: int, shape: Sequence[int], *, top_k: int, type: str, stream: int = 0
+        self,
+        logits: int,
+        scores: int,
+        labels: int,
+        cells: int,
+        workspace: int,
+        shape: Sequence[int],
+        *,
+        top_k: int,
+        type: str,
+        stream: int = 0,
     ) -> None:
-        self._call("cornernet_corner_peaks", logits, scores, labels, cells, workspace, *shape, top_k, TYPES[type], stream)
+        self._call(
+            "cornernet_corner_peaks", logits, scores, labels, cells, workspace, *shape, top_k, TYPES[type], stream
+        )
 
     def corner_peaks_workspace(self, shape: Sequence[int], top_k: int) -> int:
         return self.library.cornernet_corner_peaks_workspace(*shape, top_k)
@@ -74,7 +109,16 @@ class Launchers:
     ) -> None:
         pointers_in, pointers_out = (_address * len(inputs))(*inputs), (_address * len(outputs))(*outputs)
         self._call(
-            "cornernet_corner_group", pointers_in, pointers_out, workspace, images, corners, num_dets, max_distance, reject_zero_size, stream
+            "cornernet_corner_group",
+            pointers_in,
+            pointers_out,
+            workspace,
+            images,
+            corners,
+            num_dets,
+            max_distance,
+            reject_zero_size,
+            stream,
         )
 
     def corner_group_workspace(self, images: int, corners: int) -> int:

@@ -1,7 +1,7 @@
 """The kernels, called with numpy arrays: emulated on the CPU, emulated under the race detector, or on a GPU.
 
-`kernels` runs every test of the arithmetic three times, through the same C entry points. The emulated libraries hold the
-kernels' own source (see host_cuda.h) and are kept in build/emulated/, named after a hash of what went into them.
+`kernels` runs every test of the arithmetic three times, through the same C entry points. The emulated libraries hold
+the kernels' own source (see host_cuda.h) and are kept in build/emulated/, named after a hash of what went into them.
 """
 
 import ctypes
@@ -40,7 +40,17 @@ def compile_emulation(folder: Path, kernels: Path, *, racecheck: bool) -> Path:
     # Only the kernels are instrumented: the thread sanitizer's own run time is replaced by racecheck.cpp.
     steps = [
         ["g++", *COMMON, *flags, *includes, "-c", HERE / "emulated_kernels.cpp", "-o", folder / f"{library.stem}.o"],
-        ["g++", *COMMON, *(["-O2"] if racecheck else flags), *includes, "-shared", folder / f"{library.stem}.o", *sources, "-o", library],
+        [
+            "g++",
+            *COMMON,
+            *(["-O2"] if racecheck else flags),
+            *includes,
+            "-shared",
+            folder / f"{library.stem}.o",
+            *sources,
+            "-o",
+            library,
+        ],
     ]
     for step in steps:
         subprocess.run([str(part) for part in step], check=True)
@@ -140,7 +150,7 @@ class Kernels:
         return data[:size].view(dtype).reshape(shape)
 
     def corner_pool(self, first: np.ndarray, second: np.ndarray, corner: str, layout: str = "planes") -> np.ndarray:
-        images, channels, height, width = first.shape
+        channels = first.shape[1]
         inputs, shape = [first, second], first.shape
         if layout == "channels_last_8":
             padding = ((0, 0), (0, -channels % 8), (0, 0), (0, 0))
@@ -149,7 +159,13 @@ class Kernels:
         pooled = self.room(shape, first.dtype)
         addresses = [self.put(each) for each in inputs]
         self.launchers.corner_pool(
-            *addresses, pooled[0], first.shape, corner=corner, type=TYPES[first.dtype], layout=layout, stream=self.stream
+            *addresses,
+            pooled[0],
+            first.shape,
+            corner=corner,
+            type=TYPES[first.dtype],
+            layout=layout,
+            stream=self.stream,
         )
         result = self.result(pooled)
         self.memory.free_all()
@@ -160,7 +176,13 @@ class Kernels:
         workspace = self.workspace(self.launchers.corner_peaks_workspace(logits.shape, top_k))
         addresses = [room[0] for room in rooms]
         self.launchers.corner_peaks(
-            self.put(logits), *addresses, workspace, logits.shape, top_k=top_k, type=TYPES[logits.dtype], stream=self.stream
+            self.put(logits),
+            *addresses,
+            workspace,
+            logits.shape,
+            top_k=top_k,
+            type=TYPES[logits.dtype],
+            stream=self.stream,
         )
         results = tuple(self.result(room) for room in rooms)
         self.memory.free_all()
@@ -174,7 +196,9 @@ class Kernels:
         rooms = [self.room(shape, dtype) for shape, dtype in zip(shapes, [np.float32] * 3 + [np.int32] * 2)]
         workspace = self.workspace(self.launchers.corner_group_workspace(images, corners))
         outputs = [room[0] for room in rooms]
-        self.launchers.corner_group(inputs, outputs, workspace, images, corners, num_dets=num_dets, stream=self.stream, **rules)
+        self.launchers.corner_group(
+            inputs, outputs, workspace, images, corners, num_dets=num_dets, stream=self.stream, **rules
+        )
         results = tuple(self.result(room) for room in rooms)
         self.memory.free_all()
         return results

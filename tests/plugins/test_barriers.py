@@ -30,7 +30,11 @@ def exercise(kernels) -> None:
     rng = np.random.default_rng(0)
     for seed in (0, 1, 2):
         kernels.configure(seed=seed)
-        for shape, layout in [((1, 1, 70, 40), "planes"), ((1, 1, 20, 270), "planes"), ((1, 8, 40, 40), "channels_last_8")]:
+        for shape, layout in [
+            ((1, 1, 70, 40), "planes"),
+            ((1, 1, 20, 270), "planes"),
+            ((1, 8, 40, 40), "channels_last_8"),
+        ]:
             first, second = rng.standard_normal((2, *shape)).astype(np.float16)
             kernels.corner_pool(first, second, "top_left", layout)
         kernels.corner_peaks(np.linspace(-5, 5, 2 * 96 * 128, dtype=np.float32).reshape(1, 2, 96, 128), 20)

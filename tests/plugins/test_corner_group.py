@@ -106,7 +106,9 @@ def test_the_largest_k_with_a_million_pairs_matches_the_oracle(emulated):
 )
 def test_any_corners_match_the_oracle(emulated, images, slots, num_dets, levels, max_distance, seed):
     emulated.configure(seed=seed)
-    assert_groups_match(emulated, *corners(images, slots, levels=levels, seed=seed), num_dets=num_dets, max_distance=max_distance)
+    assert_groups_match(
+        emulated, *corners(images, slots, levels=levels, seed=seed), num_dets=num_dets, max_distance=max_distance
+    )
     emulated.configure()
 
 

@@ -60,7 +60,9 @@ def test_minus_zero_and_zero_are_one_value_ordered_by_index_only(kernels):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_nan_and_minus_infinity_are_never_peaks_and_infinity_scores_one(kernels, dtype):
     rng = np.random.default_rng(3)
-    logits = rng.choice([np.nan, -np.inf, np.inf, -3.0, 2.0, 0.0], (2, 2, 24, 32), p=[0.3, 0.3, 0.02, 0.18, 0.1, 0.1]).astype(dtype)
+    logits = rng.choice(
+        [np.nan, -np.inf, np.inf, -3.0, 2.0, 0.0], (2, 2, 24, 32), p=[0.3, 0.3, 0.02, 0.18, 0.1, 0.1]
+    ).astype(dtype)
     assert_peaks_match(kernels, logits, 300)
     nothing = np.full((1, 2, 16, 16), np.nan, dtype)
     nothing[0, 1] = -np.inf
@@ -82,7 +84,7 @@ def test_a_window_ends_at_the_border_and_at_the_class(kernels):
     logits[0, 1, 0, 0] = 4.0
     logits[0, 0, 1, 0] = 3.0  # row 1 starts where row 0 ends in memory
     logits[0, 0, 0, 7] = 2.0
-    scores, labels, cells = kernels.corner_peaks(logits, 4)
+    _, labels, cells = kernels.corner_peaks(logits, 4)
     assert list(zip(labels[0].tolist(), cells[0].tolist())) == [(0, 31), (1, 0), (0, 8), (0, 7)]
 
 
@@ -117,7 +119,9 @@ def test_any_shape_and_k_match_the_oracle(emulated, shape, top_k, levels, dtype,
     emulated.configure()
 
 
-@pytest.mark.parametrize(("shape", "top_k"), [((1, 1, 4, 4), 0), ((1, 1, 4, 4), 1001), ((1, 0, 4, 4), 5), ((1, 3, 30000, 30000), 5)])
+@pytest.mark.parametrize(
+    ("shape", "top_k"), [((1, 1, 4, 4), 0), ((1, 1, 4, 4), 1001), ((1, 0, 4, 4), 5), ((1, 3, 30000, 30000), 5)]
+)
 def test_arguments_out_of_range_are_refused_before_any_launch(emulated, shape, top_k):
     assert emulated.launchers.corner_peaks_workspace(shape, top_k) == 0
     with pytest.raises(LaunchError):

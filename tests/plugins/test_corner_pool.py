@@ -43,7 +43,9 @@ def test_corner_pool_matches_the_oracle(kernels, shape, dtype, corner):
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize(("compute_capability", "multiprocessors"), [(9, 132), (9, 8), (8, 108)])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 8, 16, 33), (1, 9, 64, 40), (1, 16, 100, 17), (2, 8, 5, 260)])
-def test_channels_last_matches_the_oracle_in_clusters_and_without(kernels, shape, compute_capability, multiprocessors, corner):
+def test_channels_last_matches_the_oracle_in_clusters_and_without(
+    kernels, shape, compute_capability, multiprocessors, corner
+):
     kernels.configure(compute_capability=compute_capability, multiprocessors=multiprocessors)
     first, second = maps(shape, np.float16)
     pooled = kernels.corner_pool(first, second, corner, "channels_last_8")
@@ -66,7 +68,9 @@ def test_infinities_denormals_and_overflow_of_the_sum_match_the_oracle(kernels, 
     rng = np.random.default_rng(1)
     largest = float(ml_dtypes.finfo(dtype).max)
     smallest = float(ml_dtypes.finfo(dtype).smallest_subnormal)
-    values = np.array([-np.inf, np.inf, -largest, largest, -smallest, smallest, 0.0, -0.0, 3 * smallest, -7 * smallest, 1.0])
+    values = np.array(
+        [-np.inf, np.inf, -largest, largest, -smallest, smallest, 0.0, -0.0, 3 * smallest, -7 * smallest, 1.0]
+    )
     first, second = rng.choice(values, (2, 1, 3, 17, 24)).astype(dtype)
     for corner in CORNERS:
         with np.errstate(all="ignore"):

@@ -46,7 +46,11 @@ def build(architectures: str | None, root: str | None) -> Path:
     else:
         # Every architecture, but a third of the optimiser's time: this build is for errors, not for speed.
         options = ["-DCMAKE_CUDA_FLAGS=-Xcicc -O1 -Xptxas -O1"]
-    options += [f"-DTENSORRT_ROOT={root}", f"-DTENSORRT_INCLUDE_DIR={root}/include"] if root else ["-DTENSORRT_INCLUDE_DIR=NOTFOUND"]
+    options += (
+        [f"-DTENSORRT_ROOT={root}", f"-DTENSORRT_INCLUDE_DIR={root}/include"]
+        if root
+        else ["-DTENSORRT_INCLUDE_DIR=NOTFOUND"]
+    )
     said = cmake(folder, *options)
     assert ("building kernels and C launchers only" in said) == (root is None)
     return folder / plugins.LIBRARY_NAME
@@ -66,7 +70,9 @@ def undefined(library: Path) -> str:
 def test_without_tensorrt_headers_the_library_holds_the_launchers_only():
     library = build("90", None)
     assert exported(library) == LAUNCHERS
-    assert "libcudart" not in subprocess.run(["readelf", "-d", library], check=True, capture_output=True, text=True).stdout
+    assert (
+        "libcudart" not in subprocess.run(["readelf", "-d", library], check=True, capture_output=True, text=True).stdout
+    )
 
 
 @pytest.mark.tensorrt

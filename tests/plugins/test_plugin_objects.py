@@ -1,7 +1,7 @@
 """The plugin objects, run to the end through TensorRT's interfaces: creator, plan, shapes, formats, enqueue.
 
-Needs TensorRT's headers (TENSORRT_ROOT) but no TensorRT. On a CPU the same adapters are linked with the emulated kernels;
-on a GPU they come from libcornernet_plugins.so. The results are compared with the oracles either way.
+Needs TensorRT's headers (TENSORRT_ROOT) but no TensorRT. On a CPU the same adapters are linked with the emulated
+kernels; on a GPU they come from libcornernet_plugins.so. The results are compared with the oracles either way.
 """
 
 import ctypes
@@ -41,7 +41,12 @@ class Tensor(ctypes.Structure):
 
 
 class Field(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("is_float", ctypes.c_int32), ("integer", ctypes.c_int32), ("real", ctypes.c_float)]
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("is_float", ctypes.c_int32),
+        ("integer", ctypes.c_int32),
+        ("real", ctypes.c_float),
+    ]
 
 
 class PluginLaunchers:
@@ -55,12 +60,28 @@ class PluginLaunchers:
         self.corner_peaks_workspace = launchers.corner_peaks_workspace
         self.corner_group_workspace = launchers.corner_group_workspace
 
-    def run(self, name: str, fields: dict, inputs: list[Tensor], outputs: list[Tensor], workspace: int, size: int, stream: int) -> int:
-        records = [Field(key.encode(), isinstance(value, float), int(value), float(value)) for key, value in fields.items()]
+    def run(
+        self,
+        name: str,
+        fields: dict,
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+        workspace: int,
+        size: int,
+        stream: int,
+    ) -> int:
+        records = [
+            Field(key.encode(), isinstance(value, float), int(value), float(value)) for key, value in fields.items()
+        ]
         arrays = (Field * len(records))(*records), (Tensor * len(inputs))(*inputs), (Tensor * len(outputs))(*outputs)
         counted = [part for array in arrays for part in (array, len(array))]
         return self._drive(
-            self._path, name.encode(), *counted, ctypes.c_void_p(workspace), ctypes.c_size_t(size), ctypes.c_void_p(stream)
+            self._path,
+            name.encode(),
+            *counted,
+            ctypes.c_void_p(workspace),
+            ctypes.c_size_t(size),
+            ctypes.c_void_p(stream),
         )
 
     def corner_pool(self, first, second, pooled, shape, *, corner, type, layout="planes", stream=0):
@@ -73,7 +94,12 @@ class PluginLaunchers:
         rows = (shape[0], top_k)
         outputs = [Tensor(scores, rows, FLOAT), Tensor(labels, rows, INT32), Tensor(cells, rows, INT32)]
         size = self.corner_peaks_workspace(shape, top_k)
-        assert self.run("CornerPeaks", {"top_k": top_k}, [Tensor(logits, shape, TYPES[type])], outputs, workspace, size, stream) == 0
+        assert (
+            self.run(
+                "CornerPeaks", {"top_k": top_k}, [Tensor(logits, shape, TYPES[type])], outputs, workspace, size, stream
+            )
+            == 0
+        )
 
     def corner_group(self, inputs, outputs, workspace, images, corners, *, num_dets, stream=0, **rules):
         sources = [Tensor(data, (images, corners), INT32 if i % 5 == 1 else FLOAT) for i, data in enumerate(inputs)]
@@ -90,7 +116,9 @@ def include_flags() -> list[str]:
     if not root or not (Path(root) / "include" / "NvInferRuntime.h").is_file():
         pytest.skip("needs TensorRT headers: set TENSORRT_ROOT to a folder with include/NvInferRuntime.h")
     nvcc = shutil.which("nvcc")
-    cuda = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda" if nvcc is None else str(Path(nvcc).resolve().parents[1])))
+    cuda = Path(
+        os.environ.get("CUDA_HOME", "/usr/local/cuda" if nvcc is None else str(Path(nvcc).resolve().parents[1]))
+    )
     candidates = [cuda / "include", Path("/usr/local/cuda/include")]
     found = next((folder for folder in candidates if (folder / "cuda_runtime_api.h").is_file()), None)
     if found is None:
@@ -107,12 +135,29 @@ def compiled(include_flags) -> tuple[Path, Path]:
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(read)) + " ".join(include_flags).encode())
     folder = ROOT / "build" / "emulated" / f"{digest.hexdigest()[:16]}-plugins"
     driver, library = folder / "libplugin_driver.so", folder / "libemulated_plugins.so"
-    common = ["g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+    common = [
+        "g++",
+        "-std=c++17",
+        "-O1",
+        "-fPIC",
+        "-shared",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+    ]
     if not library.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*common, *include_flags, "-DPLUGIN_DRIVER_LIBRARY", HERE / "plugin_driver.cpp", "-o", driver, "-ldl"], check=True)
+        subprocess.run(
+            [*common, *include_flags, "-DPLUGIN_DRIVER_LIBRARY", HERE / "plugin_driver.cpp", "-o", driver, "-ldl"],
+            check=True,
+        )
         includes = [f"-I{HERE}", f"-I{ROOT / 'plugins' / 'kernels'}"]
-        subprocess.run([*common, "-ffp-contract=off", *include_flags, *includes, *adapters, *emulation, "-o", library, "-ldl"], check=True)
+        subprocess.run(
+            [*common, "-ffp-contract=off", *include_flags, *includes, *adapters, *emulation, "-o", library, "-ldl"],
+            check=True,
+        )
     return driver, library
 
 
@@ -137,7 +182,9 @@ def through_plugins(request, compiled, kernels_of):
 def test_corner_pool_plugin_matches_the_oracle(through_plugins, dtype, layout, corner):
     first, second = np.random.default_rng(0).standard_normal((2, 2, 9, 24, 40)).astype(np.float32).astype(dtype)
     pooled = through_plugins.corner_pool(first, second, corner, layout)
-    np.testing.assert_array_equal(pooled.astype(np.float32), oracles.corner_pool(first, second, corner).astype(np.float32))
+    np.testing.assert_array_equal(
+        pooled.astype(np.float32), oracles.corner_pool(first, second, corner).astype(np.float32)
+    )
 
 
 def test_peaks_then_groups_through_plugins_match_the_oracles(through_plugins):
@@ -161,7 +208,10 @@ def test_formats_that_have_no_kernel_are_refused_by_the_plugin(through_plugins):
     run = through_plugins.launchers.run
     map_of = lambda type, format: Tensor(64, (1, 8, 4, 4), type, format)  # noqa: E731
     assert run("CornerPoolTopLeft", {}, [map_of(FLOAT, HWC8)] * 2, [map_of(FLOAT, HWC8)], 0, 0, 0) == -100
-    assert run("CornerPoolTopLeft", {}, [map_of(HALF, LINEAR), map_of(HALF, HWC8)], [map_of(HALF, LINEAR)], 0, 0, 0) == -101
+    assert (
+        run("CornerPoolTopLeft", {}, [map_of(HALF, LINEAR), map_of(HALF, HWC8)], [map_of(HALF, LINEAR)], 0, 0, 0)
+        == -101
+    )
     too_wide = Tensor(64, (1, 8, 4, 1025), FLOAT)
     assert run("CornerPoolTopLeft", {}, [too_wide] * 2, [too_wide], 0, 0, 0) == -8
     assert run("CornerPeaks", {}, [map_of(FLOAT, LINEAR)], [map_of(FLOAT, LINEAR)] * 3, 0, 0, 0) == -2
@@ -170,4 +220,7 @@ def test_formats_that_have_no_kernel_are_refused_by_the_plugin(through_plugins):
 def test_driver_program_finds_nothing_wrong_with_the_plugins(compiled, include_flags, tmp_path):
     program = tmp_path / "plugin_driver"
     subprocess.run(["g++", "-std=c++17", *include_flags, HERE / "plugin_driver.cpp", "-o", program, "-ldl"], check=True)
-    assert "all plugins behave" in subprocess.run([program, compiled[1]], check=True, capture_output=True, text=True).stdout
+    assert (
+        "all plugins behave"
+        in subprocess.run([program, compiled[1]], check=True, capture_output=True, text=True).stdout
+    )

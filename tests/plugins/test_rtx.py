@@ -59,7 +59,10 @@ def model(operator: str, type: int, **attributes) -> onnx.ModelProto:
     elif operator == "CornerPeaks":
         inputs = [helper.make_tensor_value_info("logits", type, SHAPE)]
         rows = ["n", attributes["top_k"]]
-        outputs = [helper.make_tensor_value_info(name, kind, rows) for name, kind in [("scores", FLOAT), ("labels", INT32), ("cells", INT32)]]
+        outputs = [
+            helper.make_tensor_value_info(name, kind, rows)
+            for name, kind in [("scores", FLOAT), ("labels", INT32), ("cells", INT32)]
+        ]
     else:
         inputs = corners("top_left", 20) + corners("bottom_right", 20)
         rows = ["n", attributes["num_dets"]]

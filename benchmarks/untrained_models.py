@@ -1,0 +1,89 @@
+"""Networks with random weights for timing: what a layer costs does not depend on what it has learnt.
+
+    python -m cornernet.benchmarks.untrained_models FOLDER [PRESET ...]
+
+Writes <preset>.safetensors, <preset>-fp32.onnx, <preset>-fp16.onnx and, where TensorRT is installed, an engine beside
+each ONNX file. A step that cannot be done is named and the others go on. Existing files are kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cornernet.engine.errors import CornerNetError
+
+PRESETS = ("hourglass-104", "squeeze")
+CLASSES = 80  # COCO
+PROFILE = "1x511x511,8x511x511,16x511x511"
+
+
+def write_models(folder: Path, presets: tuple[str, ...] = PRESETS) -> list[Path]:
+    """The files that now exist."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for preset in presets:
+        checkpoint = folder / f"{preset}.safetensors"
+        if _made(checkpoint, lambda path, preset=preset: _write_checkpoint(path, preset)):
+            written.append(checkpoint)
+        for precision in ("fp32", "fp16"):
+            model = folder / f"{preset}-{precision}.onnx"
+            if _made(model, lambda path, source=checkpoint, kind=precision: _export(source, path, kind)):
+                written.append(model)
+            engine = model.with_suffix(".engine")
+            if model in written and _made(engine, lambda path, source=model: _build(source, path)):
+                written.append(engine)
+    return written
+
+
+def _made(path: Path, make: Callable[[Path], None]) -> bool:
+    if path.exists():
+        return True
+    try:
+        make(path)
+    except (CornerNetError, ImportError) as error:
+        print(f"{path.name}: not made: {error}")
+        return False
+    print(f"{path.name}: written", flush=True)
+    return True
+
+
+def _write_checkpoint(path: Path, preset_name: str) -> None:
+    import torch
+
+    from cornernet.engine.model_card import ModelCard
+    from cornernet.trainer.checkpoint import save_checkpoint
+    from cornernet.trainer.network import CornerNet
+    from cornernet.trainer.presets import preset
+
+    torch.manual_seed(0)
+    config = preset(preset_name, CLASSES)
+    names = tuple(f"class {number}" for number in range(CLASSES))
+    card = ModelCard(
+        name=preset_name,
+        class_names=names,
+        category_ids=tuple(range(1, CLASSES + 1)),
+        stride=config.stride,
+        size_multiple=config.size_multiple,
+        train_size=(511, 511),
+    )
+    save_checkpoint(path, CornerNet(config).eval(), card)
+
+
+def _export(checkpoint: Path, path: Path, precision: str) -> None:
+    from cornernet.export.onnx_export import export_onnx
+    from cornernet.trainer.checkpoint import load_checkpoint
+
+    export_onnx(*load_checkpoint(checkpoint), path, precision=precision)  # type: ignore[arg-type]
+
+
+def _build(model: Path, path: Path) -> None:
+    from cornernet.export.build import build_engine
+
+    build_engine(model, path, profiles=(PROFILE,))
+
+
+if __name__ == "__main__":
+    made = write_models(Path(sys.argv[1]), tuple(sys.argv[2:]) or PRESETS)
+    sys.exit(0 if made else 1)
