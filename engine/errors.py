@@ -23,3 +23,7 @@ class DatasetError(CornerNetError, ValueError):
 
 class TrainingError(CornerNetError, RuntimeError):
     """Training cannot go on: loss not finite, disk full, checkpoint of another network."""
+
+
+class ExportError(CornerNetError, RuntimeError):
+    """A model cannot be exported: impossible settings, disk full, or the file would not compute what the network does."""

@@ -1,0 +1,206 @@
+"""Weights -> the ONNX contract: uint8 images in, final boxes out, any batch and legal size, the model card inside.
+
+    network --DeployedNetwork--> torch.export --torch.onnx--> graph --tidy, functions, card--> model --parity--> file
+
+opset 18 and IR 10 are what TensorRT 10.12 to 11, tensorrt_rtx and ONNX Runtime since 1.20 all read.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import onnx
+import onnx.inliner
+import torch
+
+from cornernet.engine.errors import ExportError
+from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.export.functions import (
+    DOMAIN,
+    OPSET,
+    corner_group_function,
+    corner_peaks_function,
+    corner_pool_functions,
+)
+from cornernet.export.parity import Parity, check_parity
+from cornernet.export.tidy_graph import tidy
+from cornernet.export.translate import TRANSLATIONS
+from cornernet.trainer.cost import count_macs, count_parameters
+from cornernet.trainer.deployed import DeployedHeads, DeployedNetwork
+from cornernet.trainer.network import CornerNet
+
+IR_VERSION = 10
+_LARGEST_FILE = 2**31 - 1  # bytes; a protobuf message cannot be longer
+
+
+class ExportReport(NamedTuple):
+    """What was written. nodes: of the main graph; seconds: with the parity check."""
+
+    path: Path
+    card: ModelCard
+    bytes: int
+    nodes: int
+    seconds: float
+    parity: Parity
+
+
+def export_onnx(
+    network: CornerNet,
+    card: ModelCard,
+    output: Path | str,
+    *,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    max_size: int | None = None,
+    num_dets: int | None = None,
+    outputs: Literal["detections", "heads"] = "detections",
+    inline: bool = False,
+) -> ExportReport:
+    """Write `network` as one self-contained ONNX file, after comparing it with torch in ONNX Runtime.
+
+    Args:
+        max_size: longest canvas side the file accepts [px]; default: the card's.
+        num_dets: rows of the output; default: the card's.
+        outputs:  "heads" writes the raw maps (HEAD_OUTPUTS) instead of boxes.
+        inline:   standard operators only (OpenVINO); TensorRT cannot put our plugins into such a file.
+
+    Raises ExportError: impossible settings, more than 2 GB, a difference above the tolerance, or a disk that is full;
+    an older file of that name stays as it was.
+    """
+    started = time.perf_counter()
+    output = Path(output)
+    card = deployed_card(network, card, precision=precision, max_size=max_size, num_dets=num_dets, outputs=outputs)
+    model = build_model(network, card)
+    if inline:
+        model = onnx.inliner.inline_local_functions(model)
+        kept = [opset for opset in model.opset_import if opset.domain != DOMAIN]
+        del model.opset_import[:]
+        model.opset_import.extend(kept)
+    parity = check_parity(network, card, model)
+    _write_whole(model, output)
+    nodes = len(model.graph.node)
+    return ExportReport(output, card, output.stat().st_size, nodes, time.perf_counter() - started, parity)
+
+
+def deployed_card(
+    network: CornerNet,
+    card: ModelCard,
+    *,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    max_size: int | None = None,
+    num_dets: int | None = None,
+    outputs: Literal["detections", "heads"] = "detections",
+) -> ModelCard:
+    """The card of the file. Raises ExportError if it does not describe `network` or no canvas would be legal."""
+    config = network.config
+    described = (len(card.class_names), card.stride, card.size_multiple)
+    if described != (config.num_classes, config.stride, config.size_multiple):
+        raise ExportError(
+            f"the card says (classes, stride, size multiple) {described}, but the network has "
+            f"{(config.num_classes, config.stride, config.size_multiple)}. Give the card of this network's checkpoint."
+        )
+    longest = card.max_size if max_size is None else max_size
+    smallest = config.size_multiple - config.stride + 1
+    if longest < config.size_multiple:
+        raise ExportError(
+            f"max_size={longest} px; {config.name} takes sides of {smallest} to {config.size_multiple} px, or that "
+            f"plus a multiple of {config.size_multiple}. Give a multiple of {config.size_multiple}."
+        )
+    decoder = card.decoder
+    if num_dets is not None:
+        if not 1 <= num_dets <= 3840:
+            raise ExportError(f"num_dets={num_dets}; expected 1 to 3840 (the limit of TensorRT's TopK).")
+        decoder = decoder.model_copy(update={"num_dets": num_dets})
+    canvas = card.train_size or (config.size_multiple * max(1, 512 // config.size_multiple),) * 2
+    libraries = {name: version(name) for name in ("cornernet", "torch", "onnx", "onnxscript")}
+    return card.model_copy(
+        update={
+            "precision": precision,
+            "outputs": outputs,
+            "max_size": longest,
+            "decoder": decoder,
+            "parameters": count_parameters(network).inference,
+            "gmacs": card.gmacs or {f"{canvas[0]}x{canvas[1]}": round(count_macs(config, *canvas) / 1e9, 3)},
+            "versions": card.versions | libraries | {"opset": str(OPSET)},
+        }
+    )
+
+
+def build_model(network: CornerNet, card: ModelCard) -> onnx.ModelProto:
+    """The graph that `card` describes, functions attached; in memory, not compared with anything yet."""
+    heads = card.outputs == "heads"
+    deployed = (DeployedHeads if heads else DeployedNetwork)(network, card, half=card.precision == "fp16")
+    model = _trace(deployed, card)
+    if model.ByteSize() > _LARGEST_FILE:
+        raise ExportError(f"the file would have {model.ByteSize() / 1e9:.1f} GB; ONNX ends at 2. Use precision='fp16'.")
+    tidy(model)
+    model.ir_version = IR_VERSION
+    used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
+    model.functions.extend(function for function in _functions(card) if function.name in used)
+    model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=card.to_json()))
+    return model
+
+
+def _functions(card: ModelCard) -> Iterator[onnx.FunctionProto]:
+    decoder = card.decoder
+    smallest_map = len(card.class_names) * (card.size_multiple // card.stride) ** 2
+    yield from corner_pool_functions(reach=-(-card.max_size // card.stride))
+    yield corner_peaks_function(decoder.top_k, smallest_map)
+    yield corner_group_function(decoder.top_k, decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
+
+
+def _trace(deployed: torch.nn.Module, card: ModelCard) -> onnx.ModelProto:
+    """torch.export with symbolic batch and sides (multiples of the size rule), then torch.onnx with our operators.
+
+    The traced size is only a witness: fake tensors run, no arithmetic is done.
+    """
+    multiple = card.size_multiple
+    images = torch.zeros((2, 2 * multiple, 3 * multiple, 3), dtype=torch.uint8)
+    height, width = (multiple * torch.export.Dim(name, min=1, max=4096) for name in ("height", "width"))
+    sizes = {"images": {0: torch.export.Dim("batch", min=1, max=4096), 1: height, 2: width}}
+    names = HEAD_OUTPUTS if card.outputs == "heads" else OUTPUTS
+    with _quiet(), torch.no_grad():
+        graph = torch.export.export(deployed, (images,), dynamic_shapes=sizes)
+        program = torch.onnx.export(
+            graph,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=list(names),
+            custom_translation_table=TRANSLATIONS,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch.onnx's remarks on packages that are not installed and its own deprecated calls."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _write_whole(model: onnx.ModelProto, path: Path) -> None:
+    """Write beside `path`, then rename: a full disk never leaves half a file under the final name."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(model.SerializeToString())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ExportError(f"cannot write {path}: {error}. Free some disk space or choose another folder.") from error

@@ -1,0 +1,140 @@
+"""Torch's custom operators as ONNX nodes: what torch.onnx needs to know about each of ours.
+
+The four deployed operators become one node of domain `cornernet` each. `read_windows` and `cell_size` become standard
+nodes that read the shapes of the tensors themselves: shapes computed from the image's sides would hold for the sizes
+seen at export only (511 / 4 is not 128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnxscript import opset18 as op
+from onnxscript.values import Op, Opset
+
+import cornernet.trainer.corner_pool
+import cornernet.trainer.decode  # noqa: F401  (both register torch.ops.cornernet)
+from cornernet.export.functions import DOMAIN, PLUGIN_ATTRIBUTES, VERSION
+
+_ATTRIBUTE = onnx.defs.OpSchema.AttrType
+_MAPS = ["tensor(float)", "tensor(float16)"]
+_CORNER = {"scores": "F", "labels": "I", "embeddings": "F", "x": "F", "y": "F"}
+
+
+def _operator(
+    name: str, inputs: dict[str, str], outputs: dict[str, str], **attributes: onnx.defs.OpSchema.AttrType
+) -> Op:
+    """A callable that makes one `cornernet` node; types: M a float32 or float16 map, F float32, I int32."""
+    formal = onnx.defs.OpSchema.FormalParameter
+    schema = onnx.defs.OpSchema(
+        name,
+        DOMAIN,
+        VERSION,
+        inputs=[formal(key, kind) for key, kind in inputs.items()],
+        outputs=[formal(key, kind) for key, kind in outputs.items()],
+        type_constraints=[("M", _MAPS, ""), ("F", ["tensor(float)"], ""), ("I", ["tensor(int32)"], "")],
+        attributes=[
+            onnx.defs.OpSchema.Attribute(key, kind, "", required=True)
+            for key, kind in (attributes | dict.fromkeys(PLUGIN_ATTRIBUTES, _ATTRIBUTE.STRING)).items()
+        ],
+    )
+    return Op(Opset(DOMAIN, VERSION), name, schema)
+
+
+_POOL_TOP_LEFT = _operator("CornerPoolTopLeft", {"a": "M", "b": "M"}, {"y": "M"})
+_POOL_BOTTOM_RIGHT = _operator("CornerPoolBottomRight", {"a": "M", "b": "M"}, {"y": "M"})
+_PEAKS = _operator("CornerPeaks", {"logits": "M"}, {"scores": "F", "labels": "I", "cells": "I"}, top_k=_ATTRIBUTE.INT)
+_GROUP = _operator(
+    "CornerGroup",
+    {f"{side}_{key}": kind for side in ("tl", "br") for key, kind in _CORNER.items()},
+    {"boxes": "F", "scores": "F", "corner_scores": "F", "labels": "I", "counts": "I"},
+    num_dets=_ATTRIBUTE.INT,
+    max_distance=_ATTRIBUTE.FLOAT,
+    reject_zero_size=_ATTRIBUTE.INT,
+)
+
+
+def _pool_top_left(a: Any, b: Any) -> Any:
+    return _POOL_TOP_LEFT(a, b, **PLUGIN_ATTRIBUTES)
+
+
+def _pool_bottom_right(a: Any, b: Any) -> Any:
+    return _POOL_BOTTOM_RIGHT(a, b, **PLUGIN_ATTRIBUTES)
+
+
+def _peaks(logits: Any, top_k: int) -> Any:
+    return _PEAKS(logits, top_k=top_k, **PLUGIN_ATTRIBUTES)
+
+
+def _group(
+    ts: Any, tl: Any, te: Any, tx: Any, ty: Any, bs: Any, bl: Any, be: Any, bx: Any, by: Any,
+    num_dets: int, max_distance: float, reject_zero_size: bool,
+) -> Any:  # fmt: skip
+    corners = (ts, tl, te, tx, ty, bs, bl, be, bx, by)
+    settings = {"num_dets": num_dets, "max_distance": max_distance, "reject_zero_size": int(reject_zero_size)}
+    return _GROUP(*corners, **settings, **PLUGIN_ATTRIBUTES)
+
+
+def _integers(*values: int) -> Any:
+    return op.Constant(value=onnx.numpy_helper.from_array(np.array(values, np.int64)))
+
+
+def _sides(features: Any) -> tuple[Any, Any]:
+    return op.Shape(features, start=2, end=3), op.Shape(features, start=3, end=4)
+
+
+def _read_windows(features: Any, cells: Any, size: int) -> Any:
+    """trainer.decode.read_windows in standard nodes."""
+    height, width = _sides(features)
+    cell = op.Cast(cells, to=onnx.TensorProto.INT64)
+    row = op.Div(cell, width)
+    column = op.Sub(cell, op.Mul(row, width))
+    at = [op.Cast(value, to=onnx.TensorProto.FLOAT) for value in (column, row)]
+    flat = op.Reshape(features, _integers(0, 0, -1))
+    channels = op.Shape(features, start=1, end=2)
+    if size == 1:
+        values = op.GatherElements(flat, _on_every_channel(cell, channels), axis=2)
+        return op.Transpose(values, perm=[0, 2, 1]), *at
+    reach = range(-(size // 2), size // 2 + 1)
+    shift = [_integers(*offsets) for offsets in ([r for r in reach for _ in reach], [c for _ in reach for c in reach])]
+    rows, columns = (op.Add(op.Unsqueeze(value, _integers(2)), steps) for value, steps in zip((row, column), shift))
+    zero = _integers(0)
+    inside = op.And(
+        op.And(op.GreaterOrEqual(rows, zero), op.Less(rows, height)),
+        op.And(op.GreaterOrEqual(columns, zero), op.Less(columns, width)),
+    )
+    index = op.Where(inside, op.Add(op.Mul(rows, width), columns), zero)
+    line = _integers(0, -1)
+    values = op.GatherElements(flat, _on_every_channel(op.Reshape(index, line), channels), axis=2)
+    nothing = op.CastLike(op.Constant(value_float=0.0), features)
+    values = op.Where(op.Unsqueeze(op.Reshape(inside, line), _integers(1)), values, nothing)
+    windows = op.Transpose(op.Reshape(values, _integers(0, 0, -1, size * size)), perm=[0, 2, 1, 3])
+    return op.Reshape(windows, _integers(0, 0, -1)), *at
+
+
+def _on_every_channel(index: Any, channels: Any) -> Any:
+    """(N, M) -> (N, C, M)."""
+    one = _integers(1)
+    return op.Expand(op.Unsqueeze(index, one), op.Concat(one, channels, one, axis=0))
+
+
+def _cell_size(images: Any, features: Any) -> Any:
+    """trainer.decode.cell_size in standard nodes."""
+    pixels = op.Cast(op.Shape(images, start=1, end=3), to=onnx.TensorProto.FLOAT)
+    cells = op.Cast(op.Shape(features, start=2, end=4), to=onnx.TensorProto.FLOAT)
+    return op.Gather(op.Div(pixels, cells), _integers(1, 0, 1, 0))
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.cornernet.corner_pool_top_left.default: _pool_top_left,
+    torch.ops.cornernet.corner_pool_bottom_right.default: _pool_bottom_right,
+    torch.ops.cornernet.corner_peaks.default: _peaks,
+    torch.ops.cornernet.corner_group.default: _group,
+    torch.ops.cornernet.read_windows.default: _read_windows,
+    torch.ops.cornernet.cell_size.default: _cell_size,
+}
+"""For `torch.onnx.export(custom_translation_table=...)`."""
