@@ -1,0 +1,75 @@
+"""Every command and every number of the README is executed or compared here."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cornernet.benchmarks import readme
+from cornernet.trainer.shapes import generate_shapes
+
+README = Path(__file__).parents[1] / "README.md"
+BIN = Path(sys.executable).parent
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A user's folder: a small data set of their own, and photos."""
+    folder = tmp_path_factory.mktemp("desk")
+    generate_shapes(folder / "data" / "mine", train=8, val=3, test=3, size=(128, 128))
+    (folder / "photos").mkdir()
+    for picture in sorted((folder / "data" / "mine" / "images").glob("test_*")):
+        shutil.copy(picture, folder / "photos")
+    return folder
+
+
+def test_the_commands_on_your_own_pictures_run_as_written_and_so_does_the_python_after_them(desk):
+    own = next(block for block in blocks("bash") if "cornernet train" in block)
+    commands = [line for line in own.splitlines() if line.startswith("cornernet ")]
+    assert [command.split()[1] for command in commands] == ["train", "export", "predict", "evaluate", "benchmark"]
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        done = subprocess.run([BIN / program, *arguments], cwd=desk, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+    assert len(list((desk / "found").glob("*.jpg"))) == 3
+    (python,) = blocks("python")
+    done = subprocess.run([sys.executable, "-c", python], cwd=desk, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_two_commands_are_targets_of_the_makefile():
+    makefile = (README.parent / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z-]+)", README.read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_commands_named_in_prose_exist_with_their_options():
+    for command in re.findall(r"`(cornernet [a-z]+[^`]*)`", README.read_text()):
+        words = command.replace(" ...", "").split()
+        done = subprocess.run([BIN / "cornernet", words[1], "--help"], capture_output=True, text=True, timeout=60,
+                              env={"COLUMNS": "200", "PATH": ""})  # fmt: skip
+        assert done.returncode == 0, command
+        for option in re.findall(r"(?<=\s)--?[a-z-]+", command):
+            assert option in done.stdout, f"{command}: no {option}"
+
+
+def test_files_and_folders_named_in_the_readme_exist():
+    text = README.read_text()
+    named = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    named += re.findall(r"`((?:engine|trainer|export|plugins|benchmarks|tests|cornernet)/[^`<*]*)`", text)
+    missing = [name for name in named if not (README.parent / name).exists()]
+    assert not missing
+
+
+def test_measured_tables_equal_the_committed_results():
+    text = README.read_text()
+    between = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+    assert between.strip() == readme.render().strip()
