@@ -126,6 +126,15 @@ def ablation_tables(runs: Iterable[Run]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
 
 
+def ablation_means(tables: Iterable[Table]) -> dict[str, dict[str, float]]:
+    """What the tables hold, for a chart: row's name -> column -> mean."""
+    means: dict[str, dict[str, float]] = {}
+    for table in tables:
+        for name, *cells in table.rows:
+            means[str(name)] = {column: cell for column, cell in zip(COLUMNS, cells) if isinstance(cell, float)}
+    return means
+
+
 def _mean(values: Iterable[float]) -> float:
     """-1 if nothing was measured."""
     measured = [value for value in values if value >= 0]

@@ -96,5 +96,6 @@ def _draw(axis: Any, mistake: Mistake, name: str) -> None:
     axis.set_title(name, fontsize=7, pad=2)
 
 
-def _rgb(branch: str) -> tuple[float, ...]:
-    return tuple(value / 255 for value in BRANCH_COLOURS[branch])
+def _rgb(branch: str) -> tuple[float, float, float]:
+    red, green, blue = BRANCH_COLOURS[branch]
+    return red / 255, green / 255, blue / 255

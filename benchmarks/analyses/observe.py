@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cornernet.benchmarks.analyses.models import Resize, analysis_canvas
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.coco import CocoDataset, Sample
 from cornernet.engine.detections import Detections
+from cornernet.engine.errors import ModelError
 from cornernet.engine.evaluation import match_classes
-from cornernet.engine.geometry import Placement
+from cornernet.engine.geometry import Placement, Size
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.engine.postprocess import Suppression, suppress, to_candidates
 from cornernet.engine.preprocess import place_on_canvas
@@ -71,7 +71,10 @@ class Truth(NamedTuple):
 class Network:
     """A checkpoint, how it places images on canvases, and how its maps become boxes. Raises ModelError."""
 
-    def __init__(self, network: CornerNet, card: ModelCard, resize: Resize | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, network: CornerNet, card: ModelCard, resize: str | None = None, device: str | None = None
+    ) -> None:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.config, self.card, self._device = network.config, card, device
         self._network = network.to(device).eval()
         self._deployed = DeployedHeads(network, card).to(device)
@@ -79,7 +82,7 @@ class Network:
         self._plan = ViewPlan(card, DEFAULT, fit=fit, scales=(1.0,), mirror=False)
 
     @classmethod
-    def open(cls, checkpoint: Path, resize: Resize | None = None, device: str = "cpu") -> Network:
+    def open(cls, checkpoint: Path, resize: str | None = None, device: str | None = None) -> Network:
         """Of a .safetensors file: an exported model no longer has its maps."""
         return cls(*load_checkpoint(checkpoint), resize, device)
 
@@ -114,9 +117,21 @@ class Network:
         """The final boxes of an observation; `heads`: maps to decode in place of its own."""
         found = decode(heads or seen.heads, seen.cell_size, self.card.decoder)
         views = [to_candidates(found, 0, seen.placement, DEFAULT)]
-        about = {"class_names": self.card.class_names, "category_ids": self.card.category_ids}
-        size = (seen.image.shape[0], seen.image.shape[1])
-        return Detections(*suppress(views, Suppression(), DEFAULT), **about, image_size=size)
+        boxes, scores, labels = suppress(views, Suppression(), DEFAULT)
+        return Detections(boxes, scores, labels, self.card.class_names, self.card.category_ids, seen.placement.image)
+
+
+def analysis_canvas(card: ModelCard, resize: str | None) -> Size | None:
+    """The one canvas (height, width) [px] that images are scaled to; None: each keeps its resolution (section 4.2).
+
+    resize "fit", "original", or None: the canvas of training where the card knows it, as in validation, else original.
+    Raises ModelError if "fit" is asked of a card without a training size.
+    """
+    if resize == "original":
+        return None
+    if resize == "fit" and card.train_size is None:
+        raise ModelError(f"{card.name}: its card has no training size to fit images to; use --resize original")
+    return card.train_size
 
 
 def corners(heads: Heads, decoder: Decoder) -> tuple[Corners, Corners]:

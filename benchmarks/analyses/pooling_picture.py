@@ -54,8 +54,10 @@ def pooled_channel(network: Network, seen: Observation, branch: str) -> Pooled:
     )
     gain = (first + second - vertical - horizontal)[0, :, y, x]
     channel = int(gain.argmax())
-    maps = (values[0, channel].numpy() for values in (vertical, first, horizontal, second))
-    return Pooled(*maps, corner=(x, y), channel=channel)
+    before, after, across, across_after = (
+        values[0, channel].numpy() for values in (vertical, first, horizontal, second)
+    )
+    return Pooled(before, after, across, across_after, corner=(x, y), channel=channel)
 
 
 def draw_pooling(network: Network, seen: Observation, output: Path) -> None:

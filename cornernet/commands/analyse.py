@@ -36,7 +36,7 @@ Resize = Annotated[
         help="original: keep each image's resolution; fit: scale to the training canvas, the default if known.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="Where a checkpoint runs: cpu, cuda, cuda:1.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")]
 Against = Annotated[Path | None, typer.Option(help="Another one to compare with; it comes first in the table.")]
 Threshold = Annotated[float, typer.Option(min=0, max=1, help="Boxes and corners below this score do not count.")]
 
@@ -49,18 +49,18 @@ def iou(
     output: Output = Path("analyses"),
     against: Against = None,
     resize: Resize = None,
-    device: Device = "cpu",
 ) -> None:
     """Table 5: AP at IoU 0.5 to 0.9, how tight the boxes are."""
     from cornernet.benchmarks.analyses.charts import bar_chart
     from cornernet.benchmarks.analyses.iou import COLUMNS, ap_by_iou, iou_table
-    from cornernet.benchmarks.analyses.models import open_detector
+    from cornernet.benchmarks.models import open_detector
     from cornernet.engine.coco import load_coco
 
     data = load_coco(dataset, split)
-    measured, notes = {}, []
+    measured: dict[str, dict[str, float]] = {}
+    notes: list[str] = []
     for name, path in _named(model, against).items():
-        with open_detector(path, resize, device=device) as detector, _progress(data, name) as advance:
+        with open_detector(path, resize=resize) as detector, _progress(data, name) as advance:
             measured[name], seen = ap_by_iou(detector, data, progress=advance)
         notes += seen
     bar_chart(measured, COLUMNS, "AP at IoU thresholds", output / "iou.png")
@@ -75,7 +75,7 @@ def ground_truth(
     split: Split = "val",
     output: Output = Path("analyses"),
     resize: Resize = None,
-    device: Device = "cpu",
+    device: Device = None,
 ) -> None:
     """Table 6: predicted maps replaced by the ground truth, through the deployed decoder."""
     from cornernet.benchmarks.analyses.charts import bar_chart
@@ -102,7 +102,7 @@ def quadrants(
         float, typer.Option(min=0, help="A peak within this distance of a corner is right [cells].")
     ] = 2.5,
     resize: Resize = None,
-    device: Device = "cpu",
+    device: Device = None,
 ) -> None:
     """Table 3: corner mAP by quadrant of the image. --against: a checkpoint without corner pooling."""
     from cornernet.benchmarks.analyses.charts import quadrant_chart
@@ -129,7 +129,7 @@ def errors(
     output: Output = Path("analyses"),
     threshold: Threshold = 0.3,
     resize: Resize = None,
-    device: Device = "cpu",
+    device: Device = None,
 ) -> None:
     """Figure 9: missed objects and false boxes, counted by cause, with examples."""
     from cornernet.benchmarks.analyses.charts import error_chart
@@ -154,7 +154,7 @@ def pictures(
     output: Output = Path("analyses"),
     threshold: Threshold = 0.3,
     resize: Resize = None,
-    device: Device = "cpu",
+    device: Device = None,
 ) -> None:
     """Figures 10 and 8: boxes and corners over heatmaps, and corner pooling on a feature map."""
     from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps
@@ -188,7 +188,7 @@ def ablations(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field, as key=value; may be repeated.")] = None,
     train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
     split: Annotated[str, typer.Option(help="Split to measure on.")] = "val",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
+    device: Device = None,
 ) -> None:
     """Tables 1 and 2: train with and without corner pooling, with no, a fixed and an object-dependent radius.
 
@@ -199,6 +199,7 @@ def ablations(
         ABLATIONS,
         COLUMNS,
         ablation_config,
+        ablation_means,
         ablation_tables,
         run_ablations,
     )
@@ -223,7 +224,7 @@ def ablations(
         **overrides,
     )
     tables = ablation_tables(runs)
-    rows = {str(row[0]): dict(zip(COLUMNS, row[1:])) for table in tables for row in table.rows}
+    rows = ablation_means(tables)
     bar_chart(rows, COLUMNS, "Ablations", output / "ablations.png")
     budget = config.model_dump(mode="json", include={"preset", "size", "epochs", "batch_size", "learning_rate"})
     settings = _settings(val_data, train_images=len(train_data.samples), steps=runs[0].steps, **budget)

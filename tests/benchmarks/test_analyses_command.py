@@ -65,7 +65,7 @@ def test_two_models_keep_names_that_tell_them_apart(place, monkeypatch):
 
 
 def test_pictures_of_images(place, monkeypatch):
-    image = next((place / "shapes" / "images").rglob("*.png"))
+    image = min(file for file in (place / "shapes" / "images").rglob("*") if file.is_file())
     name = str(image.relative_to(place))
     assert "pooling.png" in analyse(place, monkeypatch, "pictures", "with.safetensors", name, "-o", "p")
     assert "pooling.png" not in analyse(place, monkeypatch, "pictures", "without.safetensors", name, "-o", "q")

@@ -5,8 +5,7 @@ import oracles
 import pytest
 from analysed_scene import CARD, random_network, scene
 
-from cornernet.benchmarks.analyses.models import analysis_canvas
-from cornernet.benchmarks.analyses.observe import Network, decode
+from cornernet.benchmarks.analyses.observe import Network, analysis_canvas, decode
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import Decoder
