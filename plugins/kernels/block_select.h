@@ -28,6 +28,34 @@ __host__ __device__ inline float value_of(Key key) {
 }
 __host__ __device__ inline uint32_t index_of(Key key) { return ~static_cast<uint32_t>(key); }
 
+// Where the keys of a selection are. `each` hands every thread its share, one key per turn, in the same number of
+// turns for all threads of the block (kNoKey where there is none): what is called may vote within the warp.
+struct ListedKeys {  // in memory; read again in every pass
+    Key const* list;
+    unsigned count;
+    template <typename Use> __device__ void each(Use use) const {
+#pragma unroll 4
+        for (unsigned begin = 0; begin < count; begin += blockDim.x) {
+            unsigned const i = begin + threadIdx.x;
+            use(i < count ? list[i] : kNoKey);
+        }
+    }
+};
+template <int kTurns> struct HeldKeys {  // in registers; read once, with all loads in flight together
+    Key key[kTurns];
+    __device__ explicit HeldKeys(ListedKeys const& keys) {
+#pragma unroll
+        for (int turn = 0; turn < kTurns; ++turn) {
+            unsigned const i = turn * blockDim.x + threadIdx.x;
+            key[turn] = i < keys.count ? keys.list[i] : kNoKey;
+        }
+    }
+    template <typename Use> __device__ void each(Use use) const {
+#pragma unroll
+        for (int turn = 0; turn < kTurns; ++turn) use(key[turn]);
+    }
+};
+
 constexpr int kDigitBits = 8;
 constexpr int kBins = 1 << kDigitBits;
 constexpr int kFew = 64;  // so few keys in the bin of the K-th: compare them all instead of looking at more digits
@@ -66,21 +94,20 @@ __device__ inline void find_digit(Selection& shared, unsigned need) {
     shared.need = need - above;
 }
 
-// The smallest key to keep so that exactly the k largest of source(0 .. count-1) are kept; 1 if there are at most k.
+// The smallest key to keep so that exactly the k largest of the keys are kept; 1 if there are at most k.
 //
 // Radix selection from the top digit down: one histogram in shared memory per digit, then only keys that share the
 // K-th key's digits so far go on. Usually two digits leave fewer than kFew keys; a plateau of equal values needs
-// all eight. Each round is one pass over the source and three barriers (about 0.3 us for a few thousand keys).
-// Called by all threads of the block with the same arguments, after a barrier that made the source visible.
-template <typename Source> __device__ Key kth_key(Source source, unsigned count, unsigned k, Selection& shared) {
+// all eight. Each digit is one pass over the keys and three barriers (about 0.3 us for a few thousand keys).
+// Called by all threads of the block with the same k, after a barrier that made the keys visible.
+template <typename Keys> __device__ Key kth_key(Keys const& keys, unsigned k, Selection& shared) {
     Key known = 0, prefix = 0;  // digits decided so far: their mask and their value
     for (int shift = 64 - kDigitBits; shift >= 0; shift -= kDigitBits) {
         for (int bin = threadIdx.x; bin < kBins; bin += blockDim.x) shared.histogram[bin] = 0;
         __syncthreads();  // the histogram is empty
-        for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
-            Key const key = source(i);
+        keys.each([&](Key key) {
             if (key != kNoKey && (key & known) == prefix) atomicAdd(&shared.histogram[key >> shift & (kBins - 1)], 1u);
-        }
+        });
         __syncthreads();  // the histogram is complete
         if (threadIdx.x < 32) find_digit(shared, k);
         __syncthreads();  // digit, in_bin, need are known; the histogram may be cleared again
@@ -90,21 +117,19 @@ template <typename Source> __device__ Key kth_key(Source source, unsigned count,
         k = shared.need;
         unsigned const in_bin = shared.in_bin;
         if (in_bin == k) return prefix;  // the whole bin belongs to the k largest
-        if (in_bin <= kFew) {
-            for (unsigned i = threadIdx.x; i < count; i += blockDim.x) {
-                Key const key = source(i);
-                if (key != kNoKey && (key & known) == prefix) shared.few[atomicAdd(&shared.few_count, 1u)] = key;
-            }
-            __syncthreads();  // the few are together
-            if (threadIdx.x < in_bin) {
-                Key const mine = shared.few[threadIdx.x];
-                unsigned larger = 0;
-                for (unsigned i = 0; i < in_bin; ++i) larger += shared.few[i] > mine;
-                if (larger == k - 1) shared.threshold = mine;
-            }
-            __syncthreads();  // one thread, as keys are unique, has written the threshold
-            return shared.threshold;
+        if (in_bin > kFew) continue;
+        keys.each([&](Key key) {
+            if (key != kNoKey && (key & known) == prefix) shared.few[atomicAdd(&shared.few_count, 1u)] = key;
+        });
+        __syncthreads();  // the few are together
+        if (threadIdx.x < in_bin) {
+            Key const mine = shared.few[threadIdx.x];
+            unsigned larger = 0;
+            for (unsigned i = 0; i < in_bin; ++i) larger += shared.few[i] > mine;
+            if (larger == k - 1) shared.threshold = mine;
         }
+        __syncthreads();  // one thread, as keys are unique, has written the threshold
+        return shared.threshold;
     }
     return prefix;
 }
@@ -120,18 +145,13 @@ __device__ inline void append(Key key, bool wanted, Key* list, unsigned* count) 
     if (wanted) list[begin + __popc(votes & ((1u << lane) - 1))] = key;
 }
 
-// Empties `kept`, then fills it with the keys of source(0 .. count-1) that reach the threshold, in any order, and
-// kNoKey up to `size`. Ends with a barrier; *kept_count is then the number of keys.
-template <typename Source>
-__device__ void collect(Source source, unsigned count, Key threshold, Key* kept, unsigned size, unsigned* kept_count) {
+// Empties `kept`, then fills it with the keys that reach the threshold, in any order, and kNoKey up to `size`.
+// Ends with a barrier; *kept_count is then their number.
+template <typename Keys> __device__ void collect(Keys const& keys, Key threshold, Key* kept, unsigned size, unsigned* kept_count) {
     for (unsigned i = threadIdx.x; i < size; i += blockDim.x) kept[i] = kNoKey;
     if (threadIdx.x == 0) *kept_count = 0;
     __syncthreads();  // the list is empty
-    for (unsigned begin = 0; begin < count; begin += blockDim.x) {  // the same trips for all lanes, append needs them
-        unsigned const i = begin + threadIdx.x;
-        Key const key = i < count ? source(i) : kNoKey;
-        append(key, key != kNoKey && key >= threshold, kept, kept_count);
-    }
+    keys.each([&](Key key) { append(key, key != kNoKey && key >= threshold, kept, kept_count); });
     __syncthreads();  // the list is complete
 }
 

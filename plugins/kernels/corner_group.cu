@@ -82,11 +82,11 @@ __global__ void __launch_bounds__(kThreads) corner_group_kernel(Corners top_left
     __syncthreads();  // collect resets the counter
 
     unsigned const num_dets = static_cast<unsigned>(rules.num_dets);
-    auto const source = [=](unsigned i) { return survivors[i]; };
-    Key const threshold = count > num_dets ? kth_key(source, count, num_dets, shared.selection) : 1;
+    ListedKeys const listed = {survivors, count};
+    Key const threshold = count > num_dets ? kth_key(listed, num_dets, shared.selection) : 1;
     unsigned const kept = count > num_dets ? num_dets : count;
     unsigned const size = power_of_two(kept);
-    collect(source, count, threshold, shared.keys, size, &shared.count);
+    collect(listed, threshold, shared.keys, size, &shared.count);
     sort_descending(shared.keys, size);
 
     for (unsigned row = threadIdx.x; row < num_dets; row += blockDim.x) {

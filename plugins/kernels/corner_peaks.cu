@@ -9,7 +9,8 @@
 // rank_peaks  One block per image selects the K best of all parts' lists, sorts them, takes the sigmoid.
 //
 // Budget      80 x 128 x 128 float16 is 2.6 MB per image. N=1: 128 parts, one wave; read 1 us, 3 steps and one
-//             selection per block about 4 us, ranking 12 800 keys about 4 us, so 9 us of the 15 allowed.
+//             selection per block about 5 us, ranking 12 800 keys from registers about 3 us, and two launches: some
+//             11 us of the 15 allowed.
 //             N=8: 21 MB, 5 us at 4.2 TB/s; 1024 blocks in two waves. About 7 instructions per cell, because 16-bit
 //             maxima are taken in pairs; one float comparison path then serves all types.
 // Atomics     On shared memory only, one per warp and step, and histogram counts. None on global memory.
@@ -24,9 +25,10 @@ namespace {
 constexpr int kMaxPeaks = 1000;
 constexpr int kParts = 128;  // lists per image at most: about one per multiprocessor at N=1, few enough to merge
 constexpr int kFindThreads = 512;
-constexpr int kStepCells = 4096;                                       // looked at between two barriers
-constexpr int kCapacity = kStepCells + 1024;                           // a step may find them all; K more are kept
+constexpr int kStepCells = 4096;              // looked at between two barriers
+constexpr int kCapacity = kStepCells + 1024;  // a step may find them all; K more are kept
 constexpr int kRankThreads = 1024;
+constexpr int kHeldTurns = 14;  // keys per thread in registers: 14 x 1024 hold the lists of 128 parts up to K=112
 constexpr int kMinPartCells = 2 * kStepCells;
 static_assert(kCapacity % kFindThreads == 0 && kCapacity - kStepCells >= kMaxPeaks, "a shrunk list leaves room for a step");
 
@@ -70,18 +72,11 @@ static_assert(sizeof(FindShared) <= 48 * 1024, "fits without opting in to more s
 
 // Keeps the k best keys of the list and returns the key that later ones must exceed. Begins and ends at a barrier.
 __device__ Key shrink(FindShared& shared, int k) {
-    unsigned const count = shared.count;
-    Key const threshold = kth_key([&](unsigned i) { return shared.keys[i]; }, count, k, shared.selection);
-    Key mine[kCapacity / kFindThreads];
-#pragma unroll
-    for (int i = 0; i < kCapacity / kFindThreads; ++i) {
-        unsigned const slot = i * kFindThreads + threadIdx.x;
-        mine[i] = slot < count ? shared.keys[slot] : kNoKey;
-    }
+    HeldKeys<kCapacity / kFindThreads> const keys({shared.keys, shared.count});
+    Key const threshold = kth_key(keys, k, shared.selection);
     if (threadIdx.x == 0) shared.count = 0;  // everybody has read it: kth_key waits in between
-    __syncthreads();  // everybody has its keys in registers; the list may be overwritten
-#pragma unroll
-    for (int i = 0; i < kCapacity / kFindThreads; ++i) append(mine[i], mine[i] != kNoKey && mine[i] >= threshold, shared.keys, &shared.count);
+    __syncthreads();                         // and the list may be overwritten, all keys being in registers
+    keys.each([&](Key key) { append(key, key != kNoKey && key >= threshold, shared.keys, &shared.count); });
     __syncthreads();
     return threshold;
 }
@@ -184,13 +179,18 @@ struct RankShared {
     unsigned count;
 };
 
+template <typename Keys> __device__ void keep_best(Keys const& keys, int k, unsigned size, RankShared& shared) {
+    collect(keys, kth_key(keys, k, shared.selection), shared.keys, size, &shared.count);
+}
+
 __global__ void __launch_bounds__(kRankThreads) rank_peaks_kernel(Key const* __restrict__ lists, float* __restrict__ scores, int32_t* __restrict__ labels, int32_t* __restrict__ cells, HeatmapShape shape, int top_k) {
     RankShared& shared = *static_cast<RankShared*>(dynamic_shared_memory());
     unsigned const count = static_cast<unsigned>(shape.parts) * top_k;
-    Key const* const list = lists + static_cast<int64_t>(blockIdx.x) * count;
-    auto const source = [=](unsigned i) { return list[i]; };
+    ListedKeys const listed = {lists + static_cast<int64_t>(blockIdx.x) * count, count};
     unsigned const size = power_of_two(top_k);
-    collect(source, count, kth_key(source, count, top_k, shared.selection), shared.keys, size, &shared.count);
+    // 128 lists of 100 keys, the usual number, fit into registers; passes over them then cost no memory latency.
+    if (count <= kHeldTurns * kRankThreads) keep_best(HeldKeys<kHeldTurns>(listed), top_k, size, shared);
+    else keep_best(listed, top_k, size, shared);
     sort_descending(shared.keys, size);
 
     unsigned const plane = static_cast<unsigned>(shape.height) * shape.width;
