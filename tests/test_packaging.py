@@ -55,8 +55,13 @@ def test_prediction_works_in_a_fresh_environment_without_torch(wheel, tmp_path):
     from cornernet.trainer.presets import preset
 
     network = CornerNet(preset("tiny", 2)).eval()
-    card = ModelCard(name="tiny", class_names=("a", "b"), category_ids=(1, 2), size_multiple=network.config.size_multiple,
-                     train_size=(128, 128))  # fmt: skip
+    card = ModelCard(
+        name="tiny",
+        class_names=("a", "b"),
+        category_ids=(1, 2),
+        size_multiple=network.config.size_multiple,
+        train_size=(128, 128),
+    )
     export_onnx(network, card, tmp_path / "model.onnx")
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
