@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cornernet.engine.errors import ImageError
+from cornernet.trainer.backbones import build_backbone
 from cornernet.trainer.blocks import Convolution, conv, conv_bn
 from cornernet.trainer.corner_pool import corner_pool_bottom_right, corner_pool_top_left
-from cornernet.trainer.hourglass import HourglassBackbone
 from cornernet.trainer.presets import NetworkConfig
 
 _POOLS = {"top_left": corner_pool_top_left, "bottom_right": corner_pool_bottom_right, "none": torch.add}
@@ -105,7 +105,7 @@ class CornerNet(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = HourglassBackbone(config)
+        self.backbone = build_backbone(config)
         self.corners = nn.ModuleList(CornerModules(config) for _ in range(config.stacks))
         self.heads = nn.ModuleList(StackHeads(config) for _ in range(config.stacks))
 

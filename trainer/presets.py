@@ -8,10 +8,15 @@ from typing import Any
 
 from cornernet.engine.errors import ModelError
 
-_CHOICES = {"block": ("residual", "fire"), "upsample": ("nearest", "transposed"), "head_kernel": (1, 3)}
-_FPN = ("fpn-resnet50", "fpn-resnet101")
-# ResNets and most timm networks reduce the canvas 32 times; the pyramid comes back up to stride 4.
-_PYRAMID_STRIDE, _PYRAMID_MULTIPLE = 4, 32
+_CHOICES = {
+    "block": ("residual", "fire"),
+    "upsample": ("nearest", "transposed"),
+    "head_kernel": (1, 3),
+    "map_stride": (4, 8),
+}
+TIMM_PREFIX = "timm:"
+# ResNets and timm's networks reduce the canvas 32 times before a pyramid comes back up to the heatmap's stride.
+_PYRAMID_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,8 @@ class NetworkConfig:
     dims, modules:   channels and blocks of each hourglass level, from the heatmap's level down (section 3.5).
     stem_channels:   a `stem_kernel` convolution, then residual blocks; each halves the canvas. stride = 2 ** len.
     corner_pooling:  False trains the ablation of Table 1: the same convolutions, no pooling between them.
-    backbone:        "hourglass", or "fpn-resnet50", "fpn-resnet101" (Table 4), "timm:<name>": one stack, and dims,
-                     modules, stem_channels, block, upsample have no effect.
+    backbone:        "hourglass"; or "fpn-resnet50", "fpn-resnet101" (Table 4), "timm:<name>", a registered one (see
+                     trainer/backbones.py): one stack, map of stride `map_stride`, and the hourglass' fields unused.
     Raises ModelError if the values do not describe a network.
     """
 
@@ -41,6 +46,7 @@ class NetworkConfig:
     head_kernel: int = 3
     corner_pooling: bool = True
     backbone: str = "hourglass"
+    map_stride: int = 4
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -51,8 +57,6 @@ class NetworkConfig:
         if self.backbone == "hourglass":
             self._check_hourglass()
         else:
-            known = self.backbone in _FPN or (self.backbone.startswith("timm:") and len(self.backbone) > 5)
-            self._require(known, "backbone", f"'hourglass', one of {_FPN}, or 'timm:<name>'")
             self._require(self.stacks == 1, "stacks", f"1, because {self.backbone} gives one map")
 
     def _check_types(self) -> None:
@@ -82,7 +86,7 @@ class NetworkConfig:
     @property
     def stride(self) -> int:
         """Canvas pixels per heatmap cell [px/cell]."""
-        return 2 ** len(self.stem_channels) if self.backbone == "hourglass" else _PYRAMID_STRIDE
+        return 2 ** len(self.stem_channels) if self.backbone == "hourglass" else self.map_stride
 
     @property
     def size_multiple(self) -> int:
@@ -154,15 +158,26 @@ def _tiny(num_classes: int) -> NetworkConfig:
     )
 
 
+def _pyramid(backbone: str) -> Callable[[int], NetworkConfig]:
+    """Corners on one map of another backbone (Table 4, "FPN + Corners")."""
+    return lambda num_classes: NetworkConfig(name=backbone, num_classes=num_classes, stacks=1, backbone=backbone)
+
+
 PRESETS: dict[str, Callable[[int], NetworkConfig]] = {
     "hourglass-104": _hourglass_104,
     "squeeze": _squeeze,
     "tiny": _tiny,
+    "fpn-resnet50": _pyramid("fpn-resnet50"),
+    "fpn-resnet101": _pyramid("fpn-resnet101"),
 }
 
 
 def preset(name: str, num_classes: int, **changes: Any) -> NetworkConfig:
-    """The preset of this name for `num_classes` classes, with single fields changed. Raises ModelError."""
-    if name not in PRESETS:
-        raise ModelError(f"there is no network preset '{name}'; choose one of {sorted(PRESETS)}.")
-    return replace(PRESETS[name](num_classes), **changes)
+    """The preset of this name, or "timm:<name>", for `num_classes` classes, with single fields changed.
+
+    Raises ModelError if there is no such preset or the changes do not fit it.
+    """
+    build = _pyramid(name) if name.startswith(TIMM_PREFIX) else PRESETS.get(name)
+    if build is None:
+        raise ModelError(f"there is no network preset '{name}'; choose one of {sorted(PRESETS)} or 'timm:<name>'.")
+    return replace(build(num_classes), **changes)

@@ -213,7 +213,7 @@ def test_a_config_survives_json(name):
         ({"modules": [1]}, "modules is \\(1,\\)"),
         ({"stem_channels": [16, 31]}, "equal to dims\\[0\\], 32"),
         ({"block": "bottleneck"}, "block is 'bottleneck'"),
-        ({"backbone": "resnet"}, "backbone is 'resnet'"),
+        ({"map_stride": 16}, "map_stride is 16"),
         ({"backbone": "timm:resnet18", "stacks": 2}, "stacks is 2; expected 1"),
     ],
 )
