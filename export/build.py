@@ -227,7 +227,7 @@ def _build(
     if plan is None:
         raise BackendError(
             f"{api.flavour} {api.version} could not build the engine: {' '.join(errors) or 'no reason given'}. "
-            "Out of memory: give a smaller --profile. Otherwise try --plugins none."
+            "If memory ran out, give a smaller --profile. If an operation is not supported, try another --target."
         )
     if timing_cache:
         timings = bytes(config.get_timing_cache().serialize())

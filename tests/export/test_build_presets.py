@@ -1,0 +1,73 @@
+"""The exported network of each preset, random weights, through a real TensorRT parser and builder (no GPU: not run)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from operators_onnx import OPERATORS
+
+from cornernet.engine.backends import trt_api
+from cornernet.engine.model_card import ModelCard
+from cornernet.export.build import build_engine
+from cornernet.export.onnx_export import build_model, deployed_card
+from cornernet.trainer.network import CornerNet
+from cornernet.trainer.presets import preset
+
+pytestmark = pytest.mark.skipif(
+    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"
+)
+
+PRESETS = [
+    pytest.param((name, precision), id=f"{name}-{precision}", marks=[] if name == "tiny" else [pytest.mark.slow])
+    for name in ("tiny", "squeeze", "hourglass-104")
+    for precision in ("fp32", "fp16")
+]
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def exported(request, tmp_path_factory) -> tuple[str, str, Path]:
+    """The graph as the exporter makes it, without its comparison with torch: that is tested elsewhere."""
+    name, precision = request.param
+    config = preset(name, 3)
+    torch.manual_seed(0)
+    classes = {"class_names": ("a", "b", "c"), "category_ids": (1, 2, 3)}
+    sizes = {"stride": config.stride, "size_multiple": config.size_multiple, "max_size": 512}
+    network = CornerNet(config).eval()
+    card = deployed_card(network, ModelCard(name=name, **classes, **sizes), precision=precision)
+    path = tmp_path_factory.mktemp("preset") / "model.onnx"
+    onnx.save(build_model(network, card), path)
+    return name, precision, path
+
+
+@pytest.mark.parametrize("targets", [("sm_86",), ("sm_89", "sm_120")], ids="+".join)
+def test_the_exported_preset_builds_from_standard_operators(exported, targets):
+    name, precision, path = exported
+    card = build_engine(path, path.with_suffix(".engine"), plugins=None, targets=targets, cache=None).card
+    assert card.card.name == name and card.card.precision == precision
+    assert (card.layers["POOLING"], card.layers["TOPK"], card.operators) == (6, 3, {})
+    assert ("HALF" in card.precisions) == (precision == "fp16")
+    assert card.profiles[0].min[0] == 1 and card.profiles[0].max == (8, 512, 512)
+
+
+@pytest.mark.tensorrt
+@pytest.mark.skipif(
+    trt_api.find_plugin_library() is None,
+    reason="needs libcornernet_plugins.so (cmake -B build && cmake --build build) or CORNERNET_PLUGINS_LIBRARY",
+)
+def test_the_same_file_builds_with_our_plugins(exported):
+    _, precision, path = exported
+    output = path.with_name("plugins.engine")
+    cornernet = Path(sys.executable).with_name("cornernet")
+    command = [cornernet, "build", path, "-o", output, "--target", "sm_89", "--no-cache"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    card = json.loads(output.with_name("plugins.engine.json").read_text())
+    assert card["operators"] == OPERATORS
+    assert card["layers"]["PLUGIN_V3"] == sum(OPERATORS.values()) and "TOPK" not in card["layers"]
+    assert ("HALF" in card["precisions"]) == (precision == "fp16")
