@@ -9,7 +9,7 @@ JSON, format "cornernet-benchmark/1":
                     p99, mean, max}} and end_to_end {...}, all ms per image; images_per_s; speed (times faster than
                     the first model end to end, median of paired repetitions); first_batch_ms (warm-up, not in the
                     numbers)
-    postprocessing  candidates, budget_ms, and per number of classes p50, p90, p99 [ms per image]
+    postprocessing  candidates, budget_ms, and per number of classes p50, p90, p99 [CPU ms]
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Report:
             kept = "within" if found["p50"] <= BUDGET_MS else "OVER"
             console.print(
                 f"post-processing of {CANDIDATES} candidates of {classes} classes: p50 {found['p50']:.2f} ms, "
-                f"p99 {found['p99']:.2f} ms per image, {kept} the budget of {BUDGET_MS:g} ms",
+                f"p99 {found['p99']:.2f} ms of one core per image, {kept} the budget of {BUDGET_MS:g} ms",
                 highlight=False,
             )
         for note in (*self.settings["meaning"], summary(self.machine)):

@@ -55,6 +55,6 @@ def run(
     console.print(f"{report.path}  {report.bytes / 1e6:.1f} MB, {report.nodes} nodes, {report.seconds:.1f} s")
     console.print(f"  compared with torch on images x height x width {tried}; largest differences:")
     for name, difference in parity.differences.items():
-        console.print(f"  {name:<16} {difference:.1e}")
+        console.print(f"  {name:<16} {difference.value:.1e}  (allowed {difference.tolerance:.0e})")
     if parity.boxes:
         console.print(f"  torch's confident boxes found again: {parity.boxes_found:.1%} of {parity.boxes}")

@@ -206,3 +206,65 @@ def test_info_of_a_missing_file_is_one_line(tmp_path, name):
 def test_info_of_a_damaged_checkpoint_is_one_line(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"\x08")
     assert run("info", tmp_path / "w.safetensors").exit_code == 1
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A network of the smallest preset that has learnt nothing."""
+    torch = pytest.importorskip("torch", reason="extra `train` is not installed")
+    from cornernet.trainer.checkpoint import save_checkpoint
+    from cornernet.trainer.network import CornerNet
+    from cornernet.trainer.presets import preset
+
+    torch.manual_seed(0)
+    network = CornerNet(preset("tiny", 2)).eval()
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    legal = {"stride": network.config.stride, "size_multiple": network.config.size_multiple, "train_size": (64, 64)}
+    save_checkpoint(path, network, make_card(**legal))
+    return path
+
+
+def test_a_checkpoint_is_evaluated_in_torch_without_export(checkpoint, data, tmp_path):
+    result = run("evaluate", checkpoint, data, "--json", tmp_path / "stats.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "stats.json").read_text())["images"] == 3
+
+
+def test_a_checkpoint_and_an_onnx_file_share_a_benchmark(checkpoint, model, tmp_path):
+    words = ("--batch", 1, "--repeats", 1, "--no-cold-start", "--threads", 1, "-o", tmp_path)
+    result = run("benchmark", checkpoint, model, "--size", "128x128", *words)
+    assert result.exit_code == 0, result.output
+    runtimes = [entry["runtime"] for entry in json.loads((tmp_path / "benchmark.json").read_text())["models"]]
+    assert runtimes[0] == "PyTorch" and runtimes[1].startswith("ONNX Runtime")
+
+
+def test_export_hands_its_options_on_and_prints_the_comparison(checkpoint, tmp_path, monkeypatch):
+    from cornernet.export import onnx_export, parity
+
+    asked = {}
+
+    def export_onnx(network, card, output, **options):
+        asked.update(options, classes=network.config.num_classes)
+        compared = parity.Parity(
+            ((1, 64, 64),), {"tl_heatmap": parity.Difference(2e-6, 1e-4)}, boxes=7, boxes_found=1.0
+        )
+        return onnx_export.ExportReport(output, card, 4_000_000, 170, 2.5, compared)
+
+    monkeypatch.setattr(onnx_export, "export_onnx", export_onnx)
+    options = ("--precision", "fp16", "--max-size", 256, "--num-dets", 50, "--outputs", "heads", "--inline")
+    result = run("export", checkpoint, "-o", tmp_path / "new" / "m.onnx", *options)
+    assert result.exit_code == 0, result.output
+    assert asked == {
+        "classes": 2, "precision": "fp16", "max_size": 256, "num_dets": 50, "outputs": "heads", "inline": True,
+    }  # fmt: skip
+    assert (tmp_path / "new").is_dir()
+    for words in ("4.0 MB", "170 nodes", "1x64x64", "tl_heatmap", "2.0e-06", "100.0% of 7"):
+        assert words in result.stdout
+
+
+def test_export_of_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"nonsense")
+    result = run("export", tmp_path / "w.safetensors", "-o", tmp_path / "m.onnx")
+    assert result.exit_code == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "m.onnx").exists()
