@@ -139,3 +139,20 @@ def test_the_operators_give_the_boxes_of_onnx_runtime(tmp_path, plugins):
         canvases = images(*shape, seed=turn)
         assert_same(backend.run(canvases), reference.run(canvases))
     backend.close()
+
+
+def test_a_detector_gives_the_same_boxes_from_the_engine_and_from_the_onnx_file(tmp_path):
+    from cornernet.engine.detector import Detector
+    from cornernet.export.build import build_engine
+
+    source = write_operators(tmp_path / "operators.onnx")
+    engine = build_engine(source, tmp_path / "operators.engine", cache=None).path  # with plugins if they are there
+    pictures = list(images(5, 90, 60)) + list(images(4, 64, 120, seed=1))
+    with Detector(source, providers=["CPUExecutionProvider"]) as reference, Detector(engine) as detector:
+        wanted, got = reference.predict(pictures, batch_size=4), detector.predict(pictures, batch_size=4)
+    assert sum(len(result.boxes) for result in wanted) > 0
+    for left, right in zip(got, wanted):
+        assert left.error is None and right.error is None
+        np.testing.assert_array_equal(left.labels, right.labels)
+        np.testing.assert_allclose(left.boxes, right.boxes, atol=1e-2)
+        np.testing.assert_allclose(left.scores, right.scores, atol=1e-4)
