@@ -107,7 +107,8 @@ def run_part(part: Part) -> Outcome:
         )
         status, output = "passed" if ran.returncode == 0 else "failed", ran.stdout
     except subprocess.TimeoutExpired as late:
-        status, output = "failed", f"{late.stdout or ''}\nstopped after {part.timeout_s} s"
+        said = late.stdout.decode(errors="replace") if isinstance(late.stdout, bytes) else late.stdout or ""
+        status, output = "failed", f"{said}\nstopped after {part.timeout_s} s"
     return Outcome(part.name, status, command, time.monotonic() - started, output=output[-6000:])
 
 

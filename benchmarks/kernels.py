@@ -152,11 +152,16 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
             *maps[turn % buffers], case.shape, corner="top_left", type=case.type, layout=case.layout, stream=stream
         )
     logits = [put(noise) for _ in range(buffers)]
-    rows = [device.allocate(images * slots * 4) for _ in range(3)]
+    scores, labels_out, cells = (device.allocate(images * slots * 4) for _ in range(3))
     scratch = device.allocate(launchers.corner_peaks_workspace(case.shape, slots))
-    return lambda turn: launchers.corner_peaks(
-        logits[turn % buffers], *rows, scratch, case.shape, top_k=slots, type=case.type, stream=stream
-    )
+
+    def peaks(turn: int) -> None:
+        outputs = scores, labels_out, cells
+        launchers.corner_peaks(
+            logits[turn % buffers], *outputs, scratch, case.shape, top_k=slots, type=case.type, stream=stream
+        )
+
+    return peaks
 
 
 def measure(device: Device, launchers: Launchers, case: Case, watch: Stopwatch) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cornernet.engine.errors import CornerNetError
@@ -25,14 +26,14 @@ def write_models(folder: Path, presets: tuple[str, ...] = PRESETS) -> list[Path]
     written = []
     for preset in presets:
         checkpoint = folder / f"{preset}.safetensors"
-        if _made(checkpoint, lambda path, preset=preset: _write_checkpoint(path, preset)):
+        if _made(checkpoint, partial(_write_checkpoint, preset)):
             written.append(checkpoint)
         for precision in ("fp32", "fp16"):
             model = folder / f"{preset}-{precision}.onnx"
-            if _made(model, lambda path, source=checkpoint, kind=precision: _export(source, path, kind)):
+            if _made(model, partial(_export, checkpoint, precision)):
                 written.append(model)
             engine = model.with_suffix(".engine")
-            if model in written and _made(engine, lambda path, source=model: _build(source, path)):
+            if model in written and _made(engine, partial(_build, model)):
                 written.append(engine)
     return written
 
@@ -49,7 +50,7 @@ def _made(path: Path, make: Callable[[Path], None]) -> bool:
     return True
 
 
-def _write_checkpoint(path: Path, preset_name: str) -> None:
+def _write_checkpoint(preset_name: str, path: Path) -> None:
     import torch
 
     from cornernet.engine.model_card import ModelCard
@@ -71,7 +72,7 @@ def _write_checkpoint(path: Path, preset_name: str) -> None:
     save_checkpoint(path, CornerNet(config).eval(), card)
 
 
-def _export(checkpoint: Path, path: Path, precision: str) -> None:
+def _export(checkpoint: Path, precision: str, path: Path) -> None:
     from cornernet.export.onnx_export import export_onnx
     from cornernet.trainer.checkpoint import load_checkpoint
 
