@@ -64,8 +64,10 @@ def run_benchmark(
     steps = steps or Steps()
     with ExitStack() as stack:
         subjects = _open_all(models, size, threads, stack)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if images is None else None
-        files = write_pictures(folder) if folder is not None else find_readable(images)
+        if images is None:
+            files = write_pictures(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        else:
+            files = find_readable(images)
         steps.start("timing", repeats * len(batches) * len(subjects))
         measure(subjects, files, batches, repeats, steps.step)
         accuracy = [_accuracy(subject, dataset, steps) for subject in subjects]

@@ -132,9 +132,9 @@ def _latency_table(report: Report) -> Table:
 
 def _model_table(models: list[dict[str, Any]]) -> Table:
     table = Table(title="models; cold start in a fresh process, seconds", title_justify="left", title_style="bold")
-    for head, justify in (("model", "left"), ("runtime", "left"), ("precision", "left"), ("MB", "right")):
-        table.add_column(head, justify=justify, overflow="fold")
-    for head in ("import", "open", "first", "process"):
+    for head in ("model", "runtime", "precision"):
+        table.add_column(head, overflow="fold")
+    for head in ("MB", "import", "open", "first", "process"):
         table.add_column(head, justify="right")
     for model in models:
         cold = model["cold_start_s"]

@@ -150,7 +150,8 @@ def _ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     An entry without usable numbers is left out, as `load_coco` does, which reports it.
     """
     content = _load(source, "annotation file")
-    lists = [content.get(key) if isinstance(content, dict) else None for key in ("images", "categories", "annotations")]
+    found = content if isinstance(content, dict) else {}
+    lists: list[Any] = [found.get(key) for key in ("images", "categories", "annotations")]
     if not all(isinstance(entries, list) for entries in lists):
         raise DatasetError(
             "ground truth is not COCO detection JSON; expected an object with the lists 'images' (id), "

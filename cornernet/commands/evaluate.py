@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -69,7 +69,7 @@ def run(
     from cornernet.engine.evaluation import evaluate
 
     data = load_coco(dataset, split, images=images, annotations=annotations)
-    settings = {
+    settings: dict[str, Any] = {
         "protocol": protocol,
         "mirror": mirror or None,
         "scales": parse_numbers(scales, float, "scales"),
