@@ -5,6 +5,9 @@ IoU 0.5 or more. What is left are missed objects and false boxes; false boxes of
 region of their class are not counted. A corner is found if a peak of its class of score `threshold` or more, among the
 K that the decoder keeps, lies within 2.5 cells of it. The first kind that applies counts, so kinds add up.
 
+A pair's score is the mean of its corners' (section 4.2): a certain corner with any other makes nearly 0.5, so below a
+threshold of 0.5 most false boxes are such pairs.
+
 Missed objects
     wrong class            an unclaimed box of another class overlaps it by IoU 0.5 or more
     missed ... corner      the top-left, the bottom-right, or neither corner was found
@@ -86,7 +89,7 @@ def find_errors(
     network: Network,
     dataset: CocoDataset,
     *,
-    threshold: float = 0.3,
+    threshold: float = 0.5,
     radius: float = RADIUS,
     progress: Callable[[int], None] | None = None,
 ) -> Errors:

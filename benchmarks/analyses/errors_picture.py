@@ -13,7 +13,7 @@ from cornernet.benchmarks.analyses.errors import FALSE, MISSED, Errors, Mistake,
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.engine.images import read_image
 
-EXAMPLES = 5
+EXAMPLES = 4
 TRUTH, FOUND = "#18d018", "#ff3030"
 
 
@@ -48,7 +48,7 @@ def draw_errors(errors: Errors, class_names: Sequence[str], output: Path, *, exa
         ),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
-    save(figure, output)
+    save(figure, output, few_colours=True)
 
 
 def _examples(errors: Errors, side: str, kind: str, count: int) -> list[Mistake]:

@@ -18,7 +18,7 @@ BRANCH_COLOURS = {"top-left": (255, 120, 0), "bottom-right": (0, 140, 255)}
 """RGB"""
 
 
-def draw_heatmaps(network: Network, seen: Observation, output: Path, *, threshold: float = 0.3) -> Detections:
+def draw_heatmaps(network: Network, seen: Observation, output: Path, *, threshold: float = 0.5) -> Detections:
     """Write three panels: the boxes on the image, and the heatmap of each branch with its peaks and the boxes.
 
     Boxes and peaks of score `threshold` or more. A heatmap is shown as its highest probability over the classes.

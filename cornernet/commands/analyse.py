@@ -18,7 +18,7 @@ EXAMPLES = """
 cornernet analyse iou model.onnx data/shapes --split val
 cornernet analyse ground-truth runs/shapes/best.safetensors data/shapes
 cornernet analyse quadrants abl/full/seed-317/last.safetensors data/shapes
-cornernet analyse errors runs/shapes/best.safetensors data/shapes --threshold 0.3
+cornernet analyse errors runs/shapes/best.safetensors data/shapes
 cornernet analyse pictures runs/shapes/best.safetensors photo.jpg -o pictures
 cornernet analyse ablations data/shapes -o abl --epochs 12
 """
@@ -127,7 +127,7 @@ def errors(
     dataset: Dataset,
     split: Split = "val",
     output: Output = Path("analyses"),
-    threshold: Threshold = 0.3,
+    threshold: Threshold = 0.5,
     resize: Resize = None,
     device: Device = None,
 ) -> None:
@@ -152,7 +152,7 @@ def pictures(
     checkpoint: Checkpoint,
     images: Annotated[list[Path], typer.Argument(help="Image files.")],
     output: Output = Path("analyses"),
-    threshold: Threshold = 0.3,
+    threshold: Threshold = 0.5,
     resize: Resize = None,
     device: Device = None,
 ) -> None:
