@@ -62,7 +62,7 @@ def test_a_truncated_file_is_refused(tmp_path, zipped, keep):
         {f"kps.{index}.weight": torch.rand(64, 3) for index in range(20)}, path, _use_new_zipfile_serialization=zipped
     )
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    with pytest.raises(ModelError, match=r"x\.pkl: not a readable PyTorch checkpoint, or a truncated one"):
+    with pytest.raises(ModelError, match=r"x\.pkl: .*(a truncated one|name looks cut off, so is the file)"):
         import_checkpoint(path)
 
 
