@@ -76,7 +76,7 @@ class Network:
     ) -> None:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.config, self.card, self._device = network.config, card, device
-        self._network = network.to(device).eval()
+        self.module = network.to(device).eval()
         self._deployed = DeployedHeads(network, card).to(device)
         fit = analysis_canvas(card, resize)
         self._plan = ViewPlan(card, DEFAULT, fit=fit, scales=(1.0,), mirror=False)
@@ -101,13 +101,13 @@ class Network:
     def pool_inputs(self, canvas: np.ndarray) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """What enters the last top-left and bottom-right corner pooling: two (1, C, h, w) maps each, on the CPU."""
         entered: list[Tensor] = []
-        features, corner_modules = self._deployed.features, self._network.corners[-1]
+        features, corner_modules = self._deployed.features, self.module.corners[-1]
         inputs = [getattr(module, name) for module in corner_modules.children() for name in ("vertical", "horizontal")]
         hooks = [module.register_forward_hook(lambda _m, _i, output: entered.append(output.cpu())) for module in inputs]
         try:
             with torch.inference_mode():
                 pixels = torch.from_numpy(canvas)[None].to(self._device).float().permute(0, 3, 1, 2)
-                self._network.corner_features((pixels - features.mean) * features.scale)
+                self.module.corner_features((pixels - features.mean) * features.scale)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -232,14 +232,14 @@ def ablations(
 
 
 def _named(model: Path, against: Path | None) -> dict[str, Path]:
-    """Models by the shortest ends of their paths that differ; the one compared with first."""
+    """Models by the last part in which their paths differ: runs/full/last and runs/plain/last are full and plain."""
     if against is None:
         return {model.stem: model}
     first, second = (path.with_suffix("").parts for path in (against, model))
-    length = 1
-    while first[-length:] == second[-length:] and length < max(len(first), len(second)):
-        length += 1
-    return {"/".join(first[-length:]): against, "/".join(second[-length:]): model}
+    for one, other in zip(reversed(first), reversed(second)):
+        if one != other:
+            return {one: against, other: model}
+    return {str(against): against, str(model): model}
 
 
 def _settings(data: Any, **more: Any) -> dict[str, Any]:

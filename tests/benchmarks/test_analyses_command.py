@@ -1,6 +1,6 @@
 """`cornernet analyse`: each analysis is one command that leaves a table, JSON and a picture."""
 
-import json
+from pathlib import Path
 
 import cv2
 import pytest
@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from cornernet.benchmarks.analyses.report import Report
 from cornernet.cli import app
+from cornernet.commands.analyse import _named
 from cornernet.trainer.checkpoint import save_checkpoint
 from cornernet.trainer.shapes import generate_shapes
 
@@ -20,7 +21,7 @@ def place(tmp_path_factory):
     generate_shapes(folder / "shapes", train=4, val=3, seed=0, size=(64, 64))
     for name, pooling in (("with", True), ("without", False)):
         network = random_network(corner_pooling=pooling)
-        save_checkpoint(folder / f"{name}.safetensors", network._network, CARD)
+        save_checkpoint(folder / f"{name}.safetensors", network.module, CARD)
     return folder
 
 
@@ -58,10 +59,19 @@ def test_an_analysis_prints_its_table_and_writes_json_and_pictures(place, monkey
         assert cv2.imread(str(place / f"out-{arguments[0]}" / picture)) is not None
 
 
-def test_two_models_keep_names_that_tell_them_apart(place, monkeypatch):
-    analyse(place, monkeypatch, "iou", "with.safetensors", "shapes", "--against", "without.safetensors", "-o", "names")
-    rows = json.loads((place / "names" / "iou.json").read_text())["tables"][0]["rows"]
-    assert [row[0] for row in rows] == ["without", "with"]
+@pytest.mark.parametrize(
+    ("against", "model", "names"),
+    [
+        (None, "runs/best.safetensors", ["best"]),
+        ("without.safetensors", "with.safetensors", ["without", "with"]),
+        ("runs/plain/seed-1/last.safetensors", "runs/full/seed-1/last.safetensors", ["plain", "full"]),
+        ("last.safetensors", "runs/last.safetensors", ["last.safetensors", "runs/last.safetensors"]),
+    ],
+)
+def test_models_get_names_that_tell_them_apart(against, model, names):
+    named = _named(Path(model), Path(against) if against else None)
+    assert list(named) == names
+    assert list(named.values()) == [Path(path) for path in (against, model) if path]
 
 
 def test_pictures_of_images(place, monkeypatch):

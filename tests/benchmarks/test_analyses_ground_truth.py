@@ -87,7 +87,7 @@ def test_on_a_data_set_the_first_row_is_the_evaluation_and_the_last_is_nearly_pe
     from cornernet.engine.detector import Detector
     from cornernet.trainer.torch_backend import TorchBackend
 
-    with Detector(TorchBackend(network._network, CARD), resize="fit") as detector:
+    with Detector(TorchBackend(network.module, CARD), resize="fit") as detector:
         expected = evaluate(detector, data).stats
     assert measured["predicted"]["AP"] == pytest.approx(expected["AP"], abs=1e-6)
     ceiling = measured["w/ gt heatmaps + offsets + embeddings"]

@@ -19,8 +19,8 @@ def picture(seed, height=50, width=64):
 @pytest.mark.parametrize("resize", ["fit", "original"])
 def test_boxes_of_the_maps_are_the_boxes_of_the_deployed_model(resize):
     network = random_network()
-    other = Network(network._network, CARD, resize)
-    detector = Detector(TorchBackend(network._network, CARD), resize=resize)
+    other = Network(network.module, CARD, resize)
+    detector = Detector(TorchBackend(network.module, CARD), resize=resize)
     for seed, (height, width) in enumerate(((50, 64), (64, 64), (90, 40))):
         image = picture(seed, height, width)
         found, expected = other.detect(other.observe(image)), detector.predict([image])[0]
@@ -62,7 +62,7 @@ def test_pool_inputs_are_those_of_the_last_stack_and_leave_no_hooks():
     seen = network.observe(picture(1))
     (first, second), (third, fourth) = network.pool_inputs(seen.canvas)
     assert first.shape == second.shape == third.shape == fourth.shape == (1, 32, 16, 16)
-    module = network._network.corners[-1].top_left
+    module = network.module.corners[-1].top_left
     assert not module.vertical._forward_hooks and not module.horizontal._forward_hooks
     assert float(first.min()) >= 0  # after the ReLU
 
