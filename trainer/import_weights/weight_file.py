@@ -49,8 +49,8 @@ def _unpickle_tensors(path: Path) -> Any:
         if asked:
             raise ModelError(
                 f"{path}: the file asks to run {asked[1]} while it is read, which a file of weights has no need to do. "
-                "It was refused and nothing was executed. If that name looks cut off, so is the file; else, if you trust "
-                "its author, open it with the program that wrote it and save the state_dict alone."
+                "It was refused and nothing was executed. If that name looks cut off, so is the file; else, if you "
+                "trust its author, open it with the program that wrote it and save the state_dict alone."
             ) from error
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
