@@ -237,7 +237,7 @@ entries = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(entries | json_values, max_size=5), st.lists(entries | json_values, max_size=5))
 def test_any_json_gives_samples_within_their_images_or_lines(tmp_path_factory, images, annotations):
     root = tmp_path_factory.getbasetemp() / "fuzz"
