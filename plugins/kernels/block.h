@@ -38,8 +38,9 @@ template <typename T> __device__ T* cluster_peer(T* mine, unsigned rank) {
 inline bool clusters_supported(int* multiprocessors) {
     int device = 0, major = 0;
     return cudaGetDevice(&device) == cudaSuccess
-        && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess
-        && cudaDeviceGetAttribute(multiprocessors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess && major >= 9;
+           && cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess
+           && cudaDeviceGetAttribute(multiprocessors, cudaDevAttrMultiProcessorCount, device) == cudaSuccess
+           && major >= 9;
 }
 
 }  // namespace cornernet

@@ -147,7 +147,8 @@ __device__ inline void append(Key key, bool wanted, Key* list, unsigned* count) 
 
 // Empties `kept`, then fills it with the keys that reach the threshold, in any order, and kNoKey up to `size`.
 // Ends with a barrier; *kept_count is then their number.
-template <typename Keys> __device__ void collect(Keys const& keys, Key threshold, Key* kept, unsigned size, unsigned* kept_count) {
+template <typename Keys>
+__device__ void collect(Keys const& keys, Key threshold, Key* kept, unsigned size, unsigned* kept_count) {
     for (unsigned i = threadIdx.x; i < size; i += blockDim.x) kept[i] = kNoKey;
     if (threadIdx.x == 0) *kept_count = 0;
     __syncthreads();  // the list is empty

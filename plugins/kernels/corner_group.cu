@@ -15,7 +15,8 @@ namespace cornernet {
 namespace {
 
 constexpr int kMaxCorners = 1000;
-constexpr int kMaxDets = 3840;  // TensorRT's own limit for TopK, so that both definitions of the operator accept the same
+constexpr int kMaxDets
+    = 3840;  // TensorRT's own limit for TopK, so that both definitions of the operator accept the same
 constexpr int kSortSize = 4096;
 constexpr int kThreads = 1024;
 static_assert(kMaxDets <= kSortSize, "all detections are sorted at once");
@@ -50,8 +51,10 @@ static_assert(sizeof(GroupShared) <= 48 * 1024, "fits without opting in to more 
 __device__ inline float pair_score(float top_left, float bottom_right) { return (top_left + bottom_right) * 0.5f; }
 
 // The key of pair (i, j), kNoKey if the corners cannot belong to one object. Every comparison is false for NaN.
-__device__ inline Key pair_key(Corners const& top_left, Corners const& bottom_right, int64_t image_offset, int i, int j, Rules const& rules) {
+__device__ inline Key pair_key(
+    Corners const& top_left, Corners const& bottom_right, int64_t image_offset, int i, int j, Rules const& rules) {
     int64_t const a = image_offset + i, b = image_offset + j;
+    // Cheapest and most selective test first: of 80 classes one pair in 80 goes on, and only then is more memory read.
     int32_t const label = top_left.labels[a];
     if (label < 0 || label != bottom_right.labels[b]) return kNoKey;
     if (!(fabsf(top_left.embeddings[a] - bottom_right.embeddings[b]) <= rules.max_distance)) return kNoKey;
@@ -63,24 +66,30 @@ __device__ inline Key pair_key(Corners const& top_left, Corners const& bottom_ri
 
 // survivors: (images, corners * corners) keys. Written and read by the same block, so not __restrict__ const:
 // the read-only cache would not see the writes.
-__global__ void __launch_bounds__(kThreads) corner_group_kernel(Corners top_left, Corners bottom_right, Detections out, Key* survivors, Rules rules) {
+__global__ void __launch_bounds__(kThreads)
+    corner_group_kernel(Corners top_left, Corners bottom_right, Detections out, Key* survivors, Rules rules) {
     GroupShared& shared = *static_cast<GroupShared*>(dynamic_shared_memory());
     int const image = blockIdx.x;
     int const pairs = rules.corners * rules.corners;
     int64_t const corner_offset = static_cast<int64_t>(image) * rules.corners;
     survivors += static_cast<int64_t>(image) * pairs;
 
-    if (threadIdx.x == 0) shared.count = 0;
+    if (threadIdx.x == 0) shared.count = 0;  // shared memory starts with any content
     __syncthreads();
+    // Test: neighbouring threads take neighbouring bottom-right corners, so a warp reads one line of each array.
     for (int begin = 0; begin < pairs; begin += kThreads) {  // the same trips for all lanes, append needs them
         int const pair = begin + static_cast<int>(threadIdx.x);
-        Key const key = pair < pairs ? pair_key(top_left, bottom_right, corner_offset, pair / rules.corners, pair % rules.corners, rules) : kNoKey;
+        Key const key = pair < pairs ? pair_key(top_left, bottom_right, corner_offset, pair / rules.corners,
+                                           pair % rules.corners, rules)
+                                     : kNoKey;
         append(key, key != kNoKey, survivors, &shared.count);
     }
     __syncthreads();  // survivors and their number are visible to the block
     unsigned const count = shared.count;
     __syncthreads();  // collect resets the counter
 
+    // Select and sort. Few pairs survive in a real picture: then the threshold is 1, which every key reaches, and the
+    // sort is as long as the survivors need, not as long as num_dets.
     unsigned const num_dets = static_cast<unsigned>(rules.num_dets);
     ListedKeys const listed = {survivors, count};
     Key const threshold = count > num_dets ? kth_key(listed, num_dets, shared.selection) : 1;
@@ -89,12 +98,13 @@ __global__ void __launch_bounds__(kThreads) corner_group_kernel(Corners top_left
     collect(listed, threshold, shared.keys, size, &shared.count);
     sort_descending(shared.keys, size);
 
+    // Write every row, used or not: TensorRT does not clear outputs, and a row left over would be a ghost detection.
     for (unsigned row = threadIdx.x; row < num_dets; row += blockDim.x) {
         int64_t const det = static_cast<int64_t>(image) * num_dets + row;
         float box[4] = {0.0f, 0.0f, 0.0f, 0.0f}, score = -1.0f, corner_scores[2] = {0.0f, 0.0f};
         int32_t label = -1;
         if (row < kept) {
-            uint32_t const pair = index_of(shared.keys[row]);
+            uint32_t const pair = index_of(shared.keys[row]);  // the key remembers the pair, so nothing else was stored
             int64_t const a = corner_offset + pair / rules.corners, b = corner_offset + pair % rules.corners;
             box[0] = top_left.x[a], box[1] = top_left.y[a], box[2] = bottom_right.x[b], box[3] = bottom_right.y[b];
             corner_scores[0] = top_left.scores[a], corner_scores[1] = bottom_right.scores[b];
@@ -112,8 +122,9 @@ __global__ void __launch_bounds__(kThreads) corner_group_kernel(Corners top_left
 }
 
 Corners corners_at(void const* const* inputs) {
-    return {static_cast<float const*>(inputs[0]), static_cast<int32_t const*>(inputs[1]), static_cast<float const*>(inputs[2]),
-        static_cast<float const*>(inputs[3]), static_cast<float const*>(inputs[4])};
+    return {static_cast<float const*>(inputs[0]), static_cast<int32_t const*>(inputs[1]),
+        static_cast<float const*>(inputs[2]), static_cast<float const*>(inputs[3]),
+        static_cast<float const*>(inputs[4])};
 }
 
 }  // namespace
@@ -124,10 +135,11 @@ size_t cornernet_corner_group_workspace(int32_t images, int32_t corners) {
     return sizeof(cornernet::Key) * static_cast<size_t>(images) * corners * corners;
 }
 
-int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, void* workspace, int32_t images, int32_t corners,
-    int32_t num_dets, float max_distance, int32_t reject_zero_size, void* stream) {
+int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, void* workspace, int32_t images,
+    int32_t corners, int32_t num_dets, float max_distance, int32_t reject_zero_size, void* stream) {
     using namespace cornernet;
-    bool const sizes_are_valid = images >= 0 && corners >= 1 && corners <= kMaxCorners && num_dets >= 1 && num_dets <= kMaxDets;
+    bool const sizes_are_valid
+        = images >= 0 && corners >= 1 && corners <= kMaxCorners && num_dets >= 1 && num_dets <= kMaxDets;
     if (!sizes_are_valid || inputs == nullptr || outputs == nullptr) return cudaErrorInvalidValue;
     if (images == 0) return cudaSuccess;
     for (int i = 0; i < 10; ++i)
@@ -135,13 +147,14 @@ int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, 
     for (int i = 0; i < 5; ++i)
         if (outputs[i] == nullptr) return cudaErrorInvalidValue;
     if (workspace == nullptr) return cudaErrorInvalidValue;
-    Detections const out = {static_cast<float*>(outputs[0]), static_cast<float*>(outputs[1]), static_cast<float*>(outputs[2]),
-        static_cast<int32_t*>(outputs[3]), static_cast<int32_t*>(outputs[4])};
+    Detections const out = {static_cast<float*>(outputs[0]), static_cast<float*>(outputs[1]),
+        static_cast<float*>(outputs[2]), static_cast<int32_t*>(outputs[3]), static_cast<int32_t*>(outputs[4])};
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3(static_cast<unsigned>(images));
     config.blockDim = dim3(kThreads);
     config.dynamicSmemBytes = sizeof(GroupShared);
     config.stream = static_cast<cudaStream_t>(stream);
     Rules const rules = {corners, num_dets, max_distance, reject_zero_size != 0};
-    return cudaLaunchKernelEx(&config, corner_group_kernel, corners_at(inputs), corners_at(inputs + 5), out, static_cast<Key*>(workspace), rules);
+    return cudaLaunchKernelEx(&config, corner_group_kernel, corners_at(inputs), corners_at(inputs + 5), out,
+        static_cast<Key*>(workspace), rules);
 }

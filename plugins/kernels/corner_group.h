@@ -18,8 +18,8 @@
 //   workspace device, 16-byte aligned, cornernet_corner_group_workspace(...) bytes with any content
 //   corners   1 to 1000;  num_dets 1 to 3840
 // Enqueues on `stream`, allocates nothing, never waits. Returns a cudaError_t.
-CORNERNET_API int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, void* workspace, int32_t images,
-    int32_t corners, int32_t num_dets, float max_distance, int32_t reject_zero_size, void* stream);
+CORNERNET_API int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, void* workspace,
+    int32_t images, int32_t corners, int32_t num_dets, float max_distance, int32_t reject_zero_size, void* stream);
 
 // Bytes of workspace; 0 for arguments that the call above refuses. Grows with both arguments.
 CORNERNET_API size_t cornernet_corner_group_workspace(int32_t images, int32_t corners);

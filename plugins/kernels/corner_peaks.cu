@@ -30,7 +30,8 @@ constexpr int kCapacity = kStepCells + 1024;  // a step may find them all; K mor
 constexpr int kRankThreads = 1024;
 constexpr int kHeldTurns = 14;  // keys per thread in registers: 14 x 1024 hold the lists of 128 parts up to K=112
 constexpr int kMinPartCells = 2 * kStepCells;
-static_assert(kCapacity % kFindThreads == 0 && kCapacity - kStepCells >= kMaxPeaks, "a shrunk list leaves room for a step");
+static_assert(
+    kCapacity % kFindThreads == 0 && kCapacity - kStepCells >= kMaxPeaks, "a shrunk list leaves room for a step");
 
 struct HeatmapShape {
     int classes, height, width;
@@ -83,8 +84,8 @@ __device__ Key shrink(FindShared& shared, int k) {
 
 // The cells of one thread: appends those that are peaks better than the threshold. All lanes of a warp call it,
 // neighbouring lanes with neighbouring vectors; `vector` counts through the rows of the image and may be past `end`.
-template <typename Cells>
-__device__ void append_peaks(typename Cells::Element const* logits, HeatmapShape const& shape, unsigned vector, unsigned end, Key threshold, FindShared& shared) {
+template <typename Cells> __device__ void append_peaks(typename Cells::Element const* logits, HeatmapShape const& shape,
+    unsigned vector, unsigned end, Key threshold, FindShared& shared) {
     constexpr int kCells = Cells::kCells;
     float const lowest = lowest_pack<float>();
     unsigned const row_vectors = shape.width / kCells;
@@ -96,6 +97,7 @@ __device__ void append_peaks(typename Cells::Element const* logits, HeatmapShape
     float center[kCells], high[kCells];  // high: maximum of the three rows
 #pragma unroll
     for (int c = 0; c < kCells; ++c) center[c] = high[c] = lowest;
+    // The rows are joined in pairs of 16-bit elements before anything becomes a float: half the instructions.
     if (vector < end) {
         Cells cells = Cells::load(at);
         cells.to_floats(center);
@@ -128,6 +130,7 @@ __device__ void append_peaks(typename Cells::Element const* logits, HeatmapShape
         keys[c] = is_peak && key > threshold ? key : kNoKey;
         found += keys[c] != kNoKey;
     }
+    // Most warps of a trained heatmap hold no peak above the threshold and stop here.
     if (__ballot_sync(0xffffffffu, found != 0) == 0) return;
     unsigned inclusive = found;  // peaks of the lanes up to this one: their places in the list
     for (int delta = 1; delta < 32; delta *= 2) {
@@ -143,8 +146,8 @@ __device__ void append_peaks(typename Cells::Element const* logits, HeatmapShape
 }
 
 // lists: (images, parts, top_k) keys, unused slots kNoKey.
-template <typename Cells>
-__global__ void __launch_bounds__(kFindThreads, 2) find_peaks_kernel(typename Cells::Element const* __restrict__ logits, Key* __restrict__ lists, HeatmapShape shape, int top_k) {
+template <typename Cells> __global__ void __launch_bounds__(kFindThreads, 2) find_peaks_kernel(
+    typename Cells::Element const* __restrict__ logits, Key* __restrict__ lists, HeatmapShape shape, int top_k) {
     FindShared& shared = *static_cast<FindShared*>(dynamic_shared_memory());
     constexpr unsigned kStepVectors = kStepCells / Cells::kCells;
     int const image = blockIdx.x / shape.parts;
@@ -157,6 +160,7 @@ __global__ void __launch_bounds__(kFindThreads, 2) find_peaks_kernel(typename Ce
 
     if (threadIdx.x == 0) shared.count = 0;
     __syncthreads();
+    // Unsigned on purpose: `end` can be just below 2^31, and a step beyond it must not overflow.
     Key threshold = kNoKey;
     for (unsigned step = first_row * row_vectors; step < end; step += kStepVectors) {
 #pragma unroll 2
@@ -167,10 +171,12 @@ __global__ void __launch_bounds__(kFindThreads, 2) find_peaks_kernel(typename Ce
         __syncthreads();  // all threads have read the count before the next step changes it
         if (full) threshold = shrink(shared, top_k);
     }
+    // At most K keys leave the block. Slots without one are written too: the workspace comes with any content.
     if (shared.count > static_cast<unsigned>(top_k)) shrink(shared, top_k);
     unsigned const count = shared.count;
     Key* const list = lists + static_cast<int64_t>(blockIdx.x) * top_k;
-    for (unsigned slot = threadIdx.x; slot < static_cast<unsigned>(top_k); slot += kFindThreads) list[slot] = slot < count ? shared.keys[slot] : kNoKey;
+    for (unsigned slot = threadIdx.x; slot < static_cast<unsigned>(top_k); slot += kFindThreads)
+        list[slot] = slot < count ? shared.keys[slot] : kNoKey;
 }
 
 struct RankShared {
@@ -183,7 +189,9 @@ template <typename Keys> __device__ void keep_best(Keys const& keys, int k, unsi
     collect(keys, kth_key(keys, k, shared.selection), shared.keys, size, &shared.count);
 }
 
-__global__ void __launch_bounds__(kRankThreads) rank_peaks_kernel(Key const* __restrict__ lists, float* __restrict__ scores, int32_t* __restrict__ labels, int32_t* __restrict__ cells, HeatmapShape shape, int top_k) {
+__global__ void __launch_bounds__(kRankThreads)
+    rank_peaks_kernel(Key const* __restrict__ lists, float* __restrict__ scores, int32_t* __restrict__ labels,
+        int32_t* __restrict__ cells, HeatmapShape shape, int top_k) {
     RankShared& shared = *static_cast<RankShared*>(dynamic_shared_memory());
     unsigned const count = static_cast<unsigned>(shape.parts) * top_k;
     ListedKeys const listed = {lists + static_cast<int64_t>(blockIdx.x) * count, count};
@@ -211,26 +219,29 @@ bool is_valid(int images, int classes, int height, int width, int top_k) {
     return plane <= INT32_MAX && plane <= INT32_MAX / classes && images <= INT32_MAX / kParts;
 }
 
-template <typename Cells>
-cudaError_t launch(void const* logits, float* scores, int32_t* labels, int32_t* cells, Key* lists, int images, HeatmapShape shape, int top_k, cudaStream_t stream) {
+template <typename Cells> cudaError_t launch(void const* logits, float* scores, int32_t* labels, int32_t* cells,
+    Key* lists, int images, HeatmapShape shape, int top_k, cudaStream_t stream) {
     cudaLaunchConfig_t find = {};
     find.gridDim = dim3(static_cast<unsigned>(images) * shape.parts);
     find.blockDim = dim3(kFindThreads);
     find.dynamicSmemBytes = sizeof(FindShared);
     find.stream = stream;
-    cudaError_t const error = cudaLaunchKernelEx(&find, find_peaks_kernel<Cells>, static_cast<typename Cells::Element const*>(logits), lists, shape, top_k);
+    cudaError_t const error = cudaLaunchKernelEx(
+        &find, find_peaks_kernel<Cells>, static_cast<typename Cells::Element const*>(logits), lists, shape, top_k);
     if (error != cudaSuccess) return error;
     cudaLaunchConfig_t rank = find;
     rank.gridDim = dim3(static_cast<unsigned>(images));
     rank.blockDim = dim3(kRankThreads);
     rank.dynamicSmemBytes = sizeof(RankShared);
-    return cudaLaunchKernelEx(&rank, rank_peaks_kernel, static_cast<Key const*>(lists), scores, labels, cells, shape, top_k);
+    return cudaLaunchKernelEx(
+        &rank, rank_peaks_kernel, static_cast<Key const*>(lists), scores, labels, cells, shape, top_k);
 }
 
-template <typename T>
-cudaError_t launch_type(void const* logits, float* scores, int32_t* labels, int32_t* cells, Key* lists, int images, HeatmapShape const& shape, int top_k, cudaStream_t stream) {
+template <typename T> cudaError_t launch_type(void const* logits, float* scores, int32_t* labels, int32_t* cells,
+    Key* lists, int images, HeatmapShape const& shape, int top_k, cudaStream_t stream) {
     bool const vectors = rows_are_vectors<T>(shape.width, logits);
-    return (vectors ? launch<CellVector<T>> : launch<SingleCell<T>>)(logits, scores, labels, cells, lists, images, shape, top_k, stream);
+    return (vectors ? launch<CellVector<T>> : launch<SingleCell<T>>)(logits, scores, labels, cells, lists, images,
+        shape, top_k, stream);
 }
 
 }  // namespace
@@ -242,12 +253,13 @@ size_t cornernet_corner_peaks_workspace(int32_t images, int32_t classes, int32_t
     return sizeof(Key) * static_cast<size_t>(images) * kParts * top_k;
 }
 
-int32_t cornernet_corner_peaks(void const* logits, float* scores, int32_t* labels, int32_t* cells, void* workspace, int32_t images,
-    int32_t classes, int32_t height, int32_t width, int32_t top_k, int32_t type, void* stream) {
+int32_t cornernet_corner_peaks(void const* logits, float* scores, int32_t* labels, int32_t* cells, void* workspace,
+    int32_t images, int32_t classes, int32_t height, int32_t width, int32_t top_k, int32_t type, void* stream) {
     using namespace cornernet;
     if (!is_valid(images, classes, height, width, top_k)) return cudaErrorInvalidValue;
     if (images == 0) return cudaSuccess;
-    if (logits == nullptr || scores == nullptr || labels == nullptr || cells == nullptr || workspace == nullptr) return cudaErrorInvalidValue;
+    if (logits == nullptr || scores == nullptr || labels == nullptr || cells == nullptr || workspace == nullptr)
+        return cudaErrorInvalidValue;
     int64_t const rows = static_cast<int64_t>(classes) * height;
     int64_t const wanted_parts = max(int64_t{1}, min(int64_t{kParts}, rows * width / kMinPartCells));
     HeatmapShape shape = {classes, height, width, 0, 0};

@@ -16,8 +16,10 @@
 //   workspace   device, 16-byte aligned, cornernet_corner_peaks_workspace(...) bytes with any content
 //   top_k       1 to 1000;  classes * height * width below 2^31
 // Enqueues on `stream`, allocates nothing, never waits. Returns a cudaError_t.
-CORNERNET_API int32_t cornernet_corner_peaks(void const* logits, float* scores, int32_t* labels, int32_t* cells, void* workspace,
-    int32_t images, int32_t classes, int32_t height, int32_t width, int32_t top_k, int32_t type, void* stream);
+CORNERNET_API int32_t cornernet_corner_peaks(void const* logits, float* scores, int32_t* labels, int32_t* cells,
+    void* workspace, int32_t images, int32_t classes, int32_t height, int32_t width, int32_t top_k, int32_t type,
+    void* stream);
 
 // Bytes of workspace; 0 for arguments that the call above refuses. Grows with every argument.
-CORNERNET_API size_t cornernet_corner_peaks_workspace(int32_t images, int32_t classes, int32_t height, int32_t width, int32_t top_k);
+CORNERNET_API size_t cornernet_corner_peaks_workspace(
+    int32_t images, int32_t classes, int32_t height, int32_t width, int32_t top_k);

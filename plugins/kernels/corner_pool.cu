@@ -50,8 +50,10 @@ template <typename Access> struct SharedTile {
 
     __host__ __device__ static int warps_per_row(Geometry const& g) { return g.lanes > 32 ? g.lanes / 32 : 1; }
     static size_t bytes(Geometry const& g) {
-        size_t const columns = static_cast<size_t>(g.row_groups) * g.lanes + (g.strips > 1 ? 2 : 1) * static_cast<size_t>(g.row_cells);
-        return sizeof(Value) * columns + sizeof(Carry) * static_cast<size_t>(g.row_groups) * kRows * (warps_per_row(g) + 1);
+        size_t const columns
+            = static_cast<size_t>(g.row_groups) * g.lanes + (g.strips > 1 ? 2 : 1) * static_cast<size_t>(g.row_cells);
+        return sizeof(Value) * columns
+               + sizeof(Carry) * static_cast<size_t>(g.row_groups) * kRows * (warps_per_row(g) + 1);
     }
     __device__ SharedTile(void* memory, Geometry const& g) {
         column_totals = static_cast<Value*>(memory);
@@ -70,8 +72,8 @@ template <bool kBackwards> __device__ inline int64_t offset_of(Geometry const& g
 }
 
 // In a cluster: fills column_carry with the maximum over the strips before this one.
-template <typename Access, bool kBackwards>
-__device__ void exchange_strips(typename Access::Element const* first, Geometry const& g, SharedTile<Access> const& shared, int strip) {
+template <typename Access, bool kBackwards> __device__ void exchange_strips(
+    typename Access::Element const* first, Geometry const& g, SharedTile<Access> const& shared, int strip) {
     using Value = typename Access::Value;
     Value const lowest = lowest_cell<typename Access::P, sizeof(Value) / 4>();
     int const begin = strip * g.strip_rows;
@@ -79,13 +81,15 @@ __device__ void exchange_strips(typename Access::Element const* first, Geometry 
     for (int cell = threadIdx.x; cell < g.row_cells; cell += blockDim.x) {
         Value total = lowest;
 #pragma unroll 8
-        for (int row = begin; row < end; ++row) total = join(total, Access::load(first + offset_of<kBackwards>(g, row, cell)));
+        for (int row = begin; row < end; ++row)
+            total = join(total, Access::load(first + offset_of<kBackwards>(g, row, cell)));
         shared.strip_totals[cell] = total;
     }
     cluster_sync();  // every strip's totals are written
     for (int cell = threadIdx.x; cell < g.row_cells; cell += blockDim.x) {
         Value before = lowest;
-        for (int peer = 0; peer < strip; ++peer) before = join(before, fetch(cluster_peer(shared.strip_totals, peer) + cell));
+        for (int peer = 0; peer < strip; ++peer)
+            before = join(before, fetch(cluster_peer(shared.strip_totals, peer) + cell));
         shared.column_carry[cell] = before;
     }
     // Nobody may still read a block's shared memory when that block ends; also makes column_carry visible in the block.
@@ -133,6 +137,7 @@ __global__ void __launch_bounds__(kMaxThreads, 2) corner_pool_kernel(typename Ac
                     across[r] = Access::load(second + start + r * row_step);
                 }
             }
+            // Rows outside the strip hold -inf, so no total needs to know where the map ends.
 #pragma unroll
             for (int r = 1; r < kRows; ++r) down[r] = join(down[r], down[r - 1]);
             shared.column_totals[row_group * g.lanes + lane] = down[kRows - 1];
@@ -150,15 +155,18 @@ __global__ void __launch_bounds__(kMaxThreads, 2) corner_pool_kernel(typename Ac
             }
             __syncthreads();  // totals of all threads are written (and the carries of the tile before)
 
+            // Vertical: everything before this thread's rows. Horizontal: everything before this warp's part of the row.
             Value above = lowest;
             if ((band > strip_begin || g.strips > 1) && cell < g.row_cells) above = fetch(shared.column_carry + cell);
-            for (int group = 0; group < row_group; ++group) above = join(above, fetch(shared.column_totals + group * g.lanes + lane));
+            for (int group = 0; group < row_group; ++group)
+                above = join(above, fetch(shared.column_totals + group * g.lanes + lane));
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
                 if (rows_cross_warps) {
                     Carry left = nothing;
                     if (segment > 0) left = fetch(shared.row_carry + row_group * kRows + r);
-                    for (int w = 0; w < warp; ++w) left = join(left, fetch(shared.row_totals + (row_group * kRows + r) * warps + w));
+                    for (int w = 0; w < warp; ++w)
+                        left = join(left, fetch(shared.row_totals + (row_group * kRows + r) * warps + w));
                     across[r] = Access::absorb(across[r], left);
                 }
                 down[r] = join(down[r], above);
@@ -173,7 +181,8 @@ __global__ void __launch_bounds__(kMaxThreads, 2) corner_pool_kernel(typename Ac
             if (row_group == g.row_groups - 1 && cell < g.row_cells) shared.column_carry[cell] = down[kRows - 1];
             if (rows_cross_warps && lane == g.lanes - 1) {
 #pragma unroll
-                for (int r = 0; r < kRows; ++r) shared.row_carry[row_group * kRows + r] = Access::template carry_of<kBackwards>(across[r]);
+                for (int r = 0; r < kRows; ++r)
+                    shared.row_carry[row_group * kRows + r] = Access::template carry_of<kBackwards>(across[r]);
             }
         }
     }
@@ -189,8 +198,8 @@ int lanes_for(int row_cells) {
     return lanes;
 }
 
-template <typename Access>
-cudaError_t launch(void const* first, void const* second, void* pooled, int64_t maps, Geometry g, int corner, cudaStream_t stream) {
+template <typename Access> cudaError_t launch(
+    void const* first, void const* second, void* pooled, int64_t maps, Geometry g, int corner, cudaStream_t stream) {
     using Element = typename Access::Element;
     g.lanes = lanes_for(g.row_cells);
     g.strip_rows = divide_up(g.height, g.strips);
@@ -210,14 +219,15 @@ cudaError_t launch(void const* first, void const* second, void* pooled, int64_t 
     config.stream = stream;
     config.attrs = &cluster;
     config.numAttrs = g.strips > 1 ? 1 : 0;
+    // The direction is a template argument: at run time it would cost a select per element and load.
     auto const kernel = corner == kTopLeft ? corner_pool_kernel<Access, true> : corner_pool_kernel<Access, false>;
     return cudaLaunchKernelEx(&config, kernel, static_cast<Element const*>(first), static_cast<Element const*>(second),
         static_cast<Element*>(pooled), g);
 }
 
 // NCHW: every plane is a map, its rows are contiguous.
-template <typename T>
-cudaError_t launch_planes(void const* first, void const* second, void* pooled, int64_t planes, int height, int width, int corner, cudaStream_t stream) {
+template <typename T> cudaError_t launch_planes(void const* first, void const* second, void* pooled, int64_t planes,
+    int height, int width, int corner, cudaStream_t stream) {
     Geometry g = {};
     g.height = height;
     g.strips = g.groups = 1;
@@ -234,7 +244,8 @@ cudaError_t launch_planes(void const* first, void const* second, void* pooled, i
 }
 
 // Channels last: 8 channels are a map, and too few maps to fill the GPU are cut into strips of rows.
-cudaError_t launch_channels_last(void const* first, void const* second, void* pooled, int images, int channels, int height, int width, int corner, cudaStream_t stream) {
+cudaError_t launch_channels_last(void const* first, void const* second, void* pooled, int images, int channels,
+    int height, int width, int corner, cudaStream_t stream) {
     Geometry g = {};
     g.height = height;
     g.row_cells = width;
@@ -244,20 +255,23 @@ cudaError_t launch_channels_last(void const* first, void const* second, void* po
     g.row_stride = width * g.cell_stride;
     g.image_stride = height * g.row_stride;
     int64_t const maps = static_cast<int64_t>(images) * g.groups;
+    // As many strips as it takes to give every multiprocessor a block, but none below two thread heights of rows.
     int multiprocessors = 0;
     g.strips = 1;
     if (clusters_supported(&multiprocessors))
-        while (g.strips < kMaxStrips && maps * g.strips * 2 <= multiprocessors && height >= g.strips * 2 * kRows) g.strips *= 2;
+        while (g.strips < kMaxStrips && maps * g.strips * 2 <= multiprocessors && height >= g.strips * 2 * kRows)
+            g.strips *= 2;
     return launch<ChannelVector>(first, second, pooled, maps, g, corner, stream);
 }
 
 }  // namespace
 }  // namespace cornernet
 
-int32_t cornernet_corner_pool(void const* first, void const* second, void* pooled, int32_t images, int32_t channels, int32_t height,
-    int32_t width, int32_t type, int32_t layout, int32_t corner, void* stream) {
+int32_t cornernet_corner_pool(void const* first, void const* second, void* pooled, int32_t images, int32_t channels,
+    int32_t height, int32_t width, int32_t type, int32_t layout, int32_t corner, void* stream) {
     using namespace cornernet;
-    bool const shape_is_valid = images >= 0 && channels >= 0 && height >= 1 && height <= kMaxSide && width >= 1 && width <= kMaxSide;
+    bool const shape_is_valid
+        = images >= 0 && channels >= 0 && height >= 1 && height <= kMaxSide && width >= 1 && width <= kMaxSide;
     if (!shape_is_valid || (corner != kTopLeft && corner != kBottomRight)) return cudaErrorInvalidValue;
     if (images == 0 || channels == 0) return cudaSuccess;
     if (first == nullptr || second == nullptr || pooled == nullptr) return cudaErrorInvalidValue;

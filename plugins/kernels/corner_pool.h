@@ -15,5 +15,5 @@
 //   height, width           1 to 1024
 // A NaN spreads along its row and column. Enqueues on `stream`, allocates nothing, never waits.
 // Returns a cudaError_t: 0, cudaErrorInvalidValue for arguments outside the ranges above, or the launch error.
-CORNERNET_API int32_t cornernet_corner_pool(void const* first, void const* second, void* pooled, int32_t images, int32_t channels,
-    int32_t height, int32_t width, int32_t type, int32_t layout, int32_t corner, void* stream);
+CORNERNET_API int32_t cornernet_corner_pool(void const* first, void const* second, void* pooled, int32_t images,
+    int32_t channels, int32_t height, int32_t width, int32_t type, int32_t layout, int32_t corner, void* stream);

@@ -31,7 +31,8 @@ template <typename P, int kPacks> __device__ inline Cell<P, kPacks> sum(Cell<P, 
 }
 
 // The cell of the lane `delta` below, within groups of `width` lanes; a lane without one gets its own back.
-template <typename P, int kPacks> __device__ inline Cell<P, kPacks> shuffle_up(Cell<P, kPacks> cell, int delta, int width) {
+template <typename P, int kPacks>
+__device__ inline Cell<P, kPacks> shuffle_up(Cell<P, kPacks> cell, int delta, int width) {
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
         uint32_t bits;

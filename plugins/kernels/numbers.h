@@ -33,9 +33,15 @@ template <> __host__ __device__ inline BFloat16 from_float<BFloat16>(float value
 // Pack<T>: the elements one 32-bit instruction works on. Maxima of 16-bit types are taken two at a time,
 // without a detour over float, or the kernels would be bound by arithmetic instead of by memory.
 template <typename T> struct PackOf;
-template <> struct PackOf<float> { using type = float; };
-template <> struct PackOf<Half> { using type = __half2; };
-template <> struct PackOf<BFloat16> { using type = __nv_bfloat162; };
+template <> struct PackOf<float> {
+    using type = float;
+};
+template <> struct PackOf<Half> {
+    using type = __half2;
+};
+template <> struct PackOf<BFloat16> {
+    using type = __nv_bfloat162;
+};
 template <typename T> using Pack = typename PackOf<T>::type;
 
 // 16 bytes, one memory transaction of a thread.
@@ -107,7 +113,8 @@ __device__ inline void unpack(Vector<BFloat16> const& v, float* out) {
 }
 
 // Vectors may be used when every row starts on a 16-byte boundary.
-template <typename T> bool rows_are_vectors(int width, void const* a, void const* b = nullptr, void const* c = nullptr) {
+template <typename T>
+bool rows_are_vectors(int width, void const* a, void const* b = nullptr, void const* c = nullptr) {
     auto const misaligned = [](void const* p) { return reinterpret_cast<uintptr_t>(p) % 16 != 0; };
     return width % Vector<T>::kElements == 0 && !misaligned(a) && !misaligned(b) && !misaligned(c);
 }

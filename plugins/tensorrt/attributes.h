@@ -19,7 +19,8 @@ struct Attribute {
 };
 
 inline Attribute integer(char const* name, int32_t& value, int32_t smallest, int32_t largest, bool required) {
-    return {name, nvinfer1::PluginFieldType::kINT32, &value, static_cast<double>(smallest), static_cast<double>(largest), required};
+    return {name, nvinfer1::PluginFieldType::kINT32, &value, static_cast<double>(smallest),
+        static_cast<double>(largest), required};
 }
 inline Attribute real(char const* name, float& value, double smallest, double largest, bool required) {
     return {name, nvinfer1::PluginFieldType::kFLOAT32, &value, smallest, largest, required};
@@ -40,7 +41,8 @@ inline bool read_attribute(char const* op, Attribute const& attribute, nvinfer1:
     else fraction = *static_cast<float const*>(field.data);
     double const number = is_integer ? static_cast<double>(whole) : fraction;
     if (!(number >= attribute.smallest && number <= attribute.largest)) {  // false for NaN too
-        log(kError, "%s: attribute %s is %g, expected %g to %g", op, attribute.name, number, attribute.smallest, attribute.largest);
+        log(kError, "%s: attribute %s is %g, expected %g to %g", op, attribute.name, number, attribute.smallest,
+            attribute.largest);
         return false;
     }
     if (is_integer) *static_cast<int32_t*>(attribute.value) = static_cast<int32_t>(whole);
@@ -49,8 +51,8 @@ inline bool read_attribute(char const* op, Attribute const& attribute, nvinfer1:
 }
 
 // Fills every attribute from the fields of an ONNX node or of a serialised engine; false after logging what is wrong.
-template <size_t kCount>
-bool read_attributes(char const* op, std::array<Attribute, kCount> const& attributes, nvinfer1::PluginFieldCollection const* fields) noexcept {
+template <size_t kCount> bool read_attributes(char const* op, std::array<Attribute, kCount> const& attributes,
+    nvinfer1::PluginFieldCollection const* fields) noexcept {
     for (Attribute const& attribute : attributes) {
         bool found = false;
         for (int32_t i = 0; fields != nullptr && i < fields->nbFields; ++i) {

@@ -22,13 +22,15 @@ public:
             integer("reject_zero_size", m_reject_zero_size, 0, 1, false)};
     }
 
-    int32_t getOutputDataTypes(DataType* outputs, int32_t output_count, DataType const*, int32_t input_count) const noexcept override {
+    int32_t getOutputDataTypes(
+        DataType* outputs, int32_t output_count, DataType const*, int32_t input_count) const noexcept override {
         if (!has_arity(input_count, output_count)) return -1;
         for (int32_t i = 0; i < kOutputs; ++i) outputs[i] = type_of(kInputs + i);
         return 0;
     }
 
-    int32_t getOutputShapes(DimsExprs const* inputs, int32_t input_count, DimsExprs const*, int32_t, DimsExprs* outputs, int32_t output_count, IExprBuilder& expressions) noexcept override {
+    int32_t getOutputShapes(DimsExprs const* inputs, int32_t input_count, DimsExprs const*, int32_t, DimsExprs* outputs,
+        int32_t output_count, IExprBuilder& expressions) noexcept override {
         if (!has_arity(input_count, output_count)) return -1;
         for (int32_t i = 0; i < kInputs; ++i)
             if (inputs[i].nbDims != 2) return log(kError, "%s: input %d must be (N,K)", kName, i), -1;
@@ -43,11 +45,13 @@ public:
         return 0;
     }
 
-    bool supportsFormatCombination(int32_t pos, DynamicPluginTensorDesc const* tensors, int32_t, int32_t) noexcept override {
+    bool supportsFormatCombination(
+        int32_t pos, DynamicPluginTensorDesc const* tensors, int32_t, int32_t) noexcept override {
         return is_linear(tensors[pos].desc, type_of(pos));
     }
 
-    size_t getWorkspaceSize(DynamicPluginTensorDesc const* in, int32_t, DynamicPluginTensorDesc const*, int32_t) const noexcept override {
+    size_t getWorkspaceSize(
+        DynamicPluginTensorDesc const* in, int32_t, DynamicPluginTensorDesc const*, int32_t) const noexcept override {
         return cornernet_corner_group_workspace(narrow(in[0].max.d[0]), narrow(in[0].max.d[1]));
     }
 
@@ -57,8 +61,10 @@ public:
         return false;
     }
 
-    int32_t enqueue(PluginTensorDesc const* in, PluginTensorDesc const*, void const* const* inputs, void* const* outputs, void* workspace, cudaStream_t stream) noexcept override {
-        return finish(cornernet_corner_group(inputs, outputs, workspace, narrow(in[0].dims.d[0]), narrow(in[0].dims.d[1]), m_num_dets, m_max_distance, m_reject_zero_size, stream));
+    int32_t enqueue(PluginTensorDesc const* in, PluginTensorDesc const*, void const* const* inputs,
+        void* const* outputs, void* workspace, cudaStream_t stream) noexcept override {
+        return finish(cornernet_corner_group(inputs, outputs, workspace, narrow(in[0].dims.d[0]),
+            narrow(in[0].dims.d[1]), m_num_dets, m_max_distance, m_reject_zero_size, stream));
     }
 
 private:

@@ -20,7 +20,8 @@ std::atomic<nvinfer1::ILoggerFinder*> logger_finder{nullptr};
 // library's headers describe.
 bool finder_has_our_layout() noexcept {
     constexpr bool kNewLayout = NV_TENSORRT_MAJOR >= 11;
-    for (char const* name : {kNewLayout ? "libnvinfer.so.11" : "libnvinfer.so.10", kNewLayout ? "libtensorrt_rtx.so.1" : ""}) {
+    for (char const* name :
+        {kNewLayout ? "libnvinfer.so.11" : "libnvinfer.so.10", kNewLayout ? "libtensorrt_rtx.so.1" : ""}) {
         void* const runtime = *name != 0 ? dlopen(name, RTLD_LAZY | RTLD_NOLOAD) : nullptr;
         if (runtime == nullptr) continue;
         dlclose(runtime);
@@ -48,8 +49,9 @@ void log(nvinfer1::ILogger::Severity severity, char const* format, ...) noexcept
 #define CORNERNET_EXPORT extern "C" __attribute__((visibility("default")))
 
 CORNERNET_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
-    static nvinfer1::IPluginCreatorInterface* const creators[] = {cornernet::corner_pool_top_left_creator(),
-        cornernet::corner_pool_bottom_right_creator(), cornernet::corner_peaks_creator(), cornernet::corner_group_creator()};
+    static nvinfer1::IPluginCreatorInterface* const creators[]
+        = {cornernet::corner_pool_top_left_creator(), cornernet::corner_pool_bottom_right_creator(),
+            cornernet::corner_peaks_creator(), cornernet::corner_group_creator()};
     count = static_cast<int32_t>(sizeof(creators) / sizeof(creators[0]));
     return creators;
 }

@@ -19,8 +19,10 @@ inline constexpr char const* kVersion = "1";
 // Dimensions are int64 in TensorRT and int32 in the launchers, which refuse -1.
 inline int32_t narrow(int64_t extent) { return extent >= 0 && extent <= INT32_MAX ? static_cast<int32_t>(extent) : -1; }
 
-template <typename Operator>
-class Plugin : public nvinfer1::IPluginV3, public nvinfer1::IPluginV3OneCore, public nvinfer1::IPluginV3OneBuild, public nvinfer1::IPluginV3OneRuntime {
+template <typename Operator> class Plugin : public nvinfer1::IPluginV3,
+                                            public nvinfer1::IPluginV3OneCore,
+                                            public nvinfer1::IPluginV3OneBuild,
+                                            public nvinfer1::IPluginV3OneRuntime {
 public:
     nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
         switch (type) {
@@ -43,10 +45,12 @@ public:
     int32_t getNbOutputs() const noexcept override { return Operator::kOutputs; }
 
     // At build time shapes may be ranges: what the largest shape cannot do is refused before a kernel is ever timed.
-    int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const* in, int32_t inputs, nvinfer1::DynamicPluginTensorDesc const*, int32_t outputs) noexcept override {
+    int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const* in, int32_t inputs,
+        nvinfer1::DynamicPluginTensorDesc const*, int32_t outputs) noexcept override {
         return has_arity(inputs, outputs) && self().check_shape(in[0].max) ? 0 : -1;
     }
-    int32_t onShapeChange(nvinfer1::PluginTensorDesc const* in, int32_t inputs, nvinfer1::PluginTensorDesc const*, int32_t outputs) noexcept override {
+    int32_t onShapeChange(nvinfer1::PluginTensorDesc const* in, int32_t inputs, nvinfer1::PluginTensorDesc const*,
+        int32_t outputs) noexcept override {
         return has_arity(inputs, outputs) && self().check_shape(in[0].dims) ? 0 : -1;
     }
     // A context may run beside others; a plugin has no state but its attributes, so a copy is all it needs.
@@ -54,7 +58,8 @@ public:
 
     nvinfer1::PluginFieldCollection const* getFieldsToSerialize() noexcept override {
         auto const attributes = self().attributes();
-        for (size_t i = 0; i < attributes.size(); ++i) m_fields[i] = {attributes[i].name, attributes[i].value, attributes[i].type, 1};
+        for (size_t i = 0; i < attributes.size(); ++i)
+            m_fields[i] = {attributes[i].name, attributes[i].value, attributes[i].type, 1};
         m_collection = {static_cast<int32_t>(attributes.size()), m_fields.data()};
         return &m_collection;
     }
@@ -70,7 +75,8 @@ protected:
 
     bool has_arity(int32_t inputs, int32_t outputs) const noexcept {
         if (inputs == Operator::kInputs && outputs == Operator::kOutputs) return true;
-        log(kError, "%s has %d inputs and %d outputs, got %d and %d", Operator::kName, Operator::kInputs, Operator::kOutputs, inputs, outputs);
+        log(kError, "%s has %d inputs and %d outputs, got %d and %d", Operator::kName, Operator::kInputs,
+            Operator::kOutputs, inputs, outputs);
         return false;
     }
     // Turns a launcher's cudaError_t into TensorRT's status.
@@ -91,10 +97,12 @@ template <typename Operator> class Creator : public nvinfer1::IPluginCreatorV3On
 public:
     Creator() noexcept {
         auto const attributes = m_example.attributes();
-        for (size_t i = 0; i < attributes.size(); ++i) m_fields[i] = {attributes[i].name, nullptr, attributes[i].type, 1};
+        for (size_t i = 0; i < attributes.size(); ++i)
+            m_fields[i] = {attributes[i].name, nullptr, attributes[i].type, 1};
         m_collection = {static_cast<int32_t>(attributes.size()), m_fields.data()};
     }
-    nvinfer1::IPluginV3* createPlugin(char const*, nvinfer1::PluginFieldCollection const* fields, nvinfer1::TensorRTPhase) noexcept override {
+    nvinfer1::IPluginV3* createPlugin(
+        char const*, nvinfer1::PluginFieldCollection const* fields, nvinfer1::TensorRTPhase) noexcept override {
         auto* const plugin = new (std::nothrow) Operator;
         if (plugin == nullptr) return log(kError, "%s: out of memory", Operator::kName), nullptr;
         if (read_attributes(Operator::kName, plugin->attributes(), fields)) return plugin;

@@ -67,7 +67,8 @@ struct Emulator {
 
 void switch_to_scheduler(Fiber& fiber, bool finished) {
 #ifdef __SANITIZE_ADDRESS__
-    __sanitizer_start_switch_fiber(finished ? nullptr : &fiber.asan_stack, emulator.scheduler_stack, emulator.scheduler_stack_bytes);
+    __sanitizer_start_switch_fiber(
+        finished ? nullptr : &fiber.asan_stack, emulator.scheduler_stack, emulator.scheduler_stack_bytes);
 #endif
     (void)finished;
     swapcontext(&fiber.context, &emulator.scheduler);
@@ -143,7 +144,8 @@ void prepare_cluster(unsigned first_block, unsigned blocks, size_t shared_bytes)
         block.fibers.resize(threads);
         for (int t = 0; t < threads; ++t) {
             int const number = static_cast<int>(first_block + rank);
-            Thread const place = {dim3(t, 0, 0), dim3(number, 0, 0), number, static_cast<int>(first_block / blocks), t, t / 32, 0, 0, 0};
+            Thread const place = {
+                dim3(t, 0, 0), dim3(number, 0, 0), number, static_cast<int>(first_block / blocks), t, t / 32, 0, 0, 0};
             prepare_fiber(block.fibers[t], block, place, stack_number(rank * threads + t));
         }
     }
@@ -165,7 +167,8 @@ bool run_cluster(std::mt19937& random) {
             if (fiber->waits_for == Wait::kFinished) ++finished;
         }
         if (!progress) {
-            fprintf(stderr, "host_cuda: deadlock, %zu of %zu threads finished, the others wait at barriers\n", finished, order.size());
+            fprintf(stderr, "host_cuda: deadlock, %zu of %zu threads finished, the others wait at barriers\n", finished,
+                order.size());
             return false;
         }
     }
@@ -199,7 +202,8 @@ void sync_block() {
 void sync_cluster() {
     arrive(Wait::kCluster, emulator.arrived, static_cast<int>(emulator.blocks.size() * emulator.block_dim.x), [&] {
         for (Block& block : emulator.blocks)
-            for (Fiber& fiber : block.fibers) fiber.waits_for = Wait::kNothing, ++fiber.place.block_epoch, ++fiber.place.cluster_epoch;
+            for (Fiber& fiber : block.fibers)
+                fiber.waits_for = Wait::kNothing, ++fiber.place.block_epoch, ++fiber.place.cluster_epoch;
     });
 }
 static uint64_t const* exchange(uint64_t value) {
@@ -235,9 +239,12 @@ unsigned atomic_add(unsigned* address, unsigned value) {
 
 cudaError_t launch(cudaLaunchConfig_t const& config, std::function<void()> const& kernel) {
     unsigned const cluster = config.numAttrs ? config.attrs[0].val.clusterDim.x : 1;
-    bool const shape_is_valid = config.blockDim.x % 32 == 0 && config.blockDim.x >= 32 && config.blockDim.x <= 1024 && config.gridDim.x > 0;
-    bool const cluster_is_valid = cluster <= 8 && config.gridDim.x % cluster == 0 && (cluster == 1 || emulator.compute_capability >= 9);
-    if (!shape_is_valid || !cluster_is_valid || config.dynamicSmemBytes > kDefaultSharedBytes) return cudaErrorInvalidConfiguration;
+    bool const shape_is_valid
+        = config.blockDim.x % 32 == 0 && config.blockDim.x >= 32 && config.blockDim.x <= 1024 && config.gridDim.x > 0;
+    bool const cluster_is_valid
+        = cluster <= 8 && config.gridDim.x % cluster == 0 && (cluster == 1 || emulator.compute_capability >= 9);
+    if (!shape_is_valid || !cluster_is_valid || config.dynamicSmemBytes > kDefaultSharedBytes)
+        return cudaErrorInvalidConfiguration;
     racecheck_launch();
     emulator.kernel = &kernel;
     emulator.block_dim = config.blockDim;
@@ -268,7 +275,9 @@ uint16_t half_bits(float value) {
 }
 float half_value(uint16_t bits) {
     int const exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    float value = exponent == 31 ? (mantissa ? NAN : INFINITY) : exponent ? std::ldexp(1024.f + mantissa, exponent - 25) : std::ldexp(float(mantissa), -24);
+    float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                  : exponent     ? std::ldexp(1024.f + mantissa, exponent - 25)
+                                 : std::ldexp(float(mantissa), -24);
     return bits & 0x8000 ? -value : value;
 }
 
@@ -276,12 +285,14 @@ float half_value(uint16_t bits) {
 
 cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-    *value = attribute == cudaDevAttrComputeCapabilityMajor ? host_cuda::emulator.compute_capability : host_cuda::emulator.multiprocessors;
+    *value = attribute == cudaDevAttrComputeCapabilityMajor ? host_cuda::emulator.compute_capability
+                                                            : host_cuda::emulator.multiprocessors;
     return cudaSuccess;
 }
 
 // For the tests: thread order of the next launches, and the GPU that the launchers believe to see.
-extern "C" __attribute__((visibility("default"))) void host_cuda_configure(unsigned seed, int compute_capability, int multiprocessors) {
+extern "C" __attribute__((visibility("default"))) void host_cuda_configure(
+    unsigned seed, int compute_capability, int multiprocessors) {
     host_cuda::emulator.seed = seed;
     host_cuda::emulator.compute_capability = compute_capability;
     host_cuda::emulator.multiprocessors = multiprocessors;

@@ -28,7 +28,12 @@ struct dim3 {
     constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
 };
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9, cudaErrorLaunchFailure = 719 };
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorLaunchFailure = 719
+};
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
 enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
 using cudaStream_t = struct CUstream_st*;
@@ -132,7 +137,8 @@ inline cluster_group this_cluster() { return {}; }
 
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
-template <typename... P, typename... A> cudaError_t cudaLaunchKernelEx(cudaLaunchConfig_t const* config, void (*kernel)(P...), A&&... a) {
+template <typename... P, typename... A>
+cudaError_t cudaLaunchKernelEx(cudaLaunchConfig_t const* config, void (*kernel)(P...), A&&... a) {
     return host_cuda::launch(*config, [=] { kernel(static_cast<P>(a)...); });
 }
 
@@ -164,15 +170,15 @@ template <typename T> struct HostPair {
 using __half2 = HostPair<__half>;
 using __nv_bfloat162 = HostPair<__nv_bfloat16>;
 
-#define HOST_CUDA_PAIR(T, Pair, load, round, low, high)                                                               \
-    inline T host_max(T a, T b) { return load(b) != load(b) || load(a) >= load(b) ? a : b; }                          \
-    inline T host_max_nan(T a, T b) { return load(a) != load(a) || load(a) >= load(b) ? a : b; }                      \
-    inline Pair __hmax2(Pair a, Pair b) { return {host_max(a.x, b.x), host_max(a.y, b.y)}; }                          \
-    inline Pair __hmax2_nan(Pair a, Pair b) { return {host_max_nan(a.x, b.x), host_max_nan(a.y, b.y)}; }              \
-    inline Pair __hadd2(Pair a, Pair b) { return {round(load(a.x) + load(b.x)), round(load(a.y) + load(b.y))}; }      \
-    inline float __low2float(Pair a) { return load(a.x); }                                                            \
-    inline float __high2float(Pair a) { return load(a.y); }                                                           \
-    inline Pair low(Pair a) { return {a.x, a.x}; }                                                                    \
+#define HOST_CUDA_PAIR(T, Pair, load, round, low, high)                                                          \
+    inline T host_max(T a, T b) { return load(b) != load(b) || load(a) >= load(b) ? a : b; }                     \
+    inline T host_max_nan(T a, T b) { return load(a) != load(a) || load(a) >= load(b) ? a : b; }                 \
+    inline Pair __hmax2(Pair a, Pair b) { return {host_max(a.x, b.x), host_max(a.y, b.y)}; }                     \
+    inline Pair __hmax2_nan(Pair a, Pair b) { return {host_max_nan(a.x, b.x), host_max_nan(a.y, b.y)}; }         \
+    inline Pair __hadd2(Pair a, Pair b) { return {round(load(a.x) + load(b.x)), round(load(a.y) + load(b.y))}; } \
+    inline float __low2float(Pair a) { return load(a.x); }                                                       \
+    inline float __high2float(Pair a) { return load(a.y); }                                                      \
+    inline Pair low(Pair a) { return {a.x, a.x}; }                                                               \
     inline Pair high(Pair a) { return {a.y, a.y}; }
 HOST_CUDA_PAIR(__half, __half2, __half2float, __float2half_rn, __low2half2, __high2half2)
 HOST_CUDA_PAIR(__nv_bfloat16, __nv_bfloat162, __bfloat162float, __float2bfloat16_rn, __low2bfloat162, __high2bfloat162)

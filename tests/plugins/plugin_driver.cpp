@@ -31,9 +31,15 @@ public:
 class Calculator final : public IExprBuilder {
     struct Impl final : apiv::VExprBuilder {
         std::vector<std::unique_ptr<KnownExtent>> extents;
-        IDimensionExpr const* constant(int64_t value) override { return extents.emplace_back(new KnownExtent(value)).get(); }
-        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&, IDimensionExpr const&) override { return nullptr; }
-        IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override { return nullptr; }
+        IDimensionExpr const* constant(int64_t value) override {
+            return extents.emplace_back(new KnownExtent(value)).get();
+        }
+        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&, IDimensionExpr const&) override {
+            return nullptr;
+        }
+        IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override {
+            return nullptr;
+        }
     } m_calculator;
 
 public:
@@ -64,9 +70,12 @@ IPluginV3* create(IPluginCreatorV3One* creator, std::vector<PluginField> const& 
 
 // What TensorRT does with a plan: fields out of one plugin, a new plugin out of the fields, a clone per context.
 IPluginV3* through_a_plan(IPluginCreatorV3One* creator, IPluginV3* plugin) {
-    auto const* const fields = capability<IPluginV3OneRuntime>(plugin, PluginCapabilityType::kRUNTIME)->getFieldsToSerialize();
+    auto const* const fields
+        = capability<IPluginV3OneRuntime>(plugin, PluginCapabilityType::kRUNTIME)->getFieldsToSerialize();
     std::unique_ptr<IPluginV3> const loaded(creator->createPlugin("node", fields, TensorRTPhase::kRUNTIME));
-    return loaded ? capability<IPluginV3OneRuntime>(loaded.get(), PluginCapabilityType::kRUNTIME)->attachToContext(nullptr) : nullptr;
+    return loaded
+               ? capability<IPluginV3OneRuntime>(loaded.get(), PluginCapabilityType::kRUNTIME)->attachToContext(nullptr)
+               : nullptr;
 }
 
 }  // namespace
@@ -85,15 +94,17 @@ struct DrivenField {
 };
 
 // Returns 0, or a negative number naming the step that refused, or the status of enqueue.
-__attribute__((visibility("default"))) int32_t drive_plugin(char const* library_path, char const* name, DrivenField const* fields, int32_t field_count,
-    DrivenTensor const* inputs, int32_t input_count, DrivenTensor const* outputs, int32_t output_count, void* workspace, size_t workspace_bytes, void* stream) {
+__attribute__((visibility("default"))) int32_t drive_plugin(char const* library_path, char const* name,
+    DrivenField const* fields, int32_t field_count, DrivenTensor const* inputs, int32_t input_count,
+    DrivenTensor const* outputs, int32_t output_count, void* workspace, size_t workspace_bytes, void* stream) {
     void* const library = dlopen(library_path, RTLD_NOW);
     IPluginCreatorV3One* const creator = library != nullptr ? find_creator(library, name) : nullptr;
     if (creator == nullptr) return -1;
     std::vector<PluginField> given;
     for (int32_t i = 0; i < field_count; ++i) {
         void const* const data = fields[i].is_float ? static_cast<void const*>(&fields[i].real) : &fields[i].integer;
-        given.emplace_back(fields[i].name, data, fields[i].is_float ? PluginFieldType::kFLOAT32 : PluginFieldType::kINT32, 1);
+        given.emplace_back(
+            fields[i].name, data, fields[i].is_float ? PluginFieldType::kFLOAT32 : PluginFieldType::kINT32, 1);
     }
     std::unique_ptr<IPluginV3> const built(create(creator, given));
     if (built == nullptr) return -2;
@@ -124,16 +135,24 @@ __attribute__((visibility("default"))) int32_t drive_plugin(char const* library_
     }
     for (int32_t i = 0; i < input_count + output_count; ++i)
         if (!build->supportsFormatCombination(i, tensors.data(), input_count, output_count)) return -100 - i;
-    if (build->getNbOutputs() != output_count || build->getOutputDataTypes(output_types.data(), output_count, input_types.data(), input_count) != 0) return -4;
-    if (build->getOutputShapes(input_shapes.data(), input_count, nullptr, 0, output_shapes.data(), output_count, calculator) != 0) return -5;
+    if (build->getNbOutputs() != output_count
+        || build->getOutputDataTypes(output_types.data(), output_count, input_types.data(), input_count) != 0)
+        return -4;
+    if (build->getOutputShapes(
+            input_shapes.data(), input_count, nullptr, 0, output_shapes.data(), output_count, calculator)
+        != 0)
+        return -5;
     for (int32_t i = 0; i < output_count; ++i) {
         Dims const& expected = tensors[input_count + i].desc.dims;
-        if (output_types[i] != tensors[input_count + i].desc.type || output_shapes[i].nbDims != expected.nbDims) return -6;
+        if (output_types[i] != tensors[input_count + i].desc.type || output_shapes[i].nbDims != expected.nbDims)
+            return -6;
         for (int32_t d = 0; d < expected.nbDims; ++d)
             if (output_shapes[i].d[d]->getConstantValue() != expected.d[d]) return -7;
     }
     if (build->configurePlugin(tensors.data(), input_count, tensors.data() + input_count, output_count) != 0) return -8;
-    if (build->getWorkspaceSize(tensors.data(), input_count, tensors.data() + input_count, output_count) > workspace_bytes) return -9;
+    if (build->getWorkspaceSize(tensors.data(), input_count, tensors.data() + input_count, output_count)
+        > workspace_bytes)
+        return -9;
 
     std::vector<PluginTensorDesc> fixed;
     for (auto const& tensor : tensors) fixed.push_back(tensor.desc);
@@ -142,7 +161,8 @@ __attribute__((visibility("default"))) int32_t drive_plugin(char const* library_
     std::vector<void*> to;
     for (int32_t i = 0; i < input_count; ++i) from.push_back(inputs[i].data);
     for (int32_t i = 0; i < output_count; ++i) to.push_back(outputs[i].data);
-    return runtime->enqueue(fixed.data(), fixed.data() + input_count, from.data(), to.data(), workspace, static_cast<cudaStream_t>(stream));
+    return runtime->enqueue(
+        fixed.data(), fixed.data() + input_count, from.data(), to.data(), workspace, static_cast<cudaStream_t>(stream));
 }
 }
 
@@ -156,9 +176,11 @@ void check(bool holds, std::string const& what) {
     ++failures;
 }
 
-void check_attributes(IPluginCreatorV3One* creator, std::vector<PluginField> const& good, std::vector<std::vector<PluginField>> const& bad) {
+void check_attributes(IPluginCreatorV3One* creator, std::vector<PluginField> const& good,
+    std::vector<std::vector<PluginField>> const& bad) {
     std::string const name = creator->getPluginName();
-    check(strcmp(creator->getPluginNamespace(), "cornernet") == 0 && strcmp(creator->getPluginVersion(), "1") == 0, name + " has namespace and version");
+    check(strcmp(creator->getPluginNamespace(), "cornernet") == 0 && strcmp(creator->getPluginVersion(), "1") == 0,
+        name + " has namespace and version");
     std::unique_ptr<IPluginV3> const plugin(create(creator, good));
     check(plugin != nullptr, name + " is created");
     if (plugin == nullptr) return;
@@ -167,11 +189,13 @@ void check_attributes(IPluginCreatorV3One* creator, std::vector<PluginField> con
     std::unique_ptr<IPluginV3> const copy(through_a_plan(creator, plugin.get()));
     check(copy != nullptr, name + " survives a plan");
     if (copy == nullptr) return;
-    auto const* const fields = capability<IPluginV3OneRuntime>(copy.get(), PluginCapabilityType::kRUNTIME)->getFieldsToSerialize();
+    auto const* const fields
+        = capability<IPluginV3OneRuntime>(copy.get(), PluginCapabilityType::kRUNTIME)->getFieldsToSerialize();
     check(fields->nbFields == creator->getFieldNames()->nbFields, name + " serialises every field");
     for (PluginField const& field : good)
         for (int32_t i = 0; i < fields->nbFields; ++i)
-            if (strcmp(fields->fields[i].name, field.name) == 0) check(memcmp(fields->fields[i].data, field.data, 4) == 0, name + "." + field.name + " keeps its value");
+            if (strcmp(fields->fields[i].name, field.name) == 0)
+                check(memcmp(fields->fields[i].data, field.data, 4) == 0, name + "." + field.name + " keeps its value");
     for (auto const& wrong : bad) check(create(creator, wrong) == nullptr, name + " refuses a wrong field");
 }
 
@@ -179,11 +203,16 @@ void check_attributes(IPluginCreatorV3One* creator, std::vector<PluginField> con
 
 int main(int argc, char** argv) {
     void* const library = argc == 2 ? dlopen(argv[1], RTLD_NOW) : nullptr;
-    if (library == nullptr) return fprintf(stderr, "usage: plugin_driver libcornernet_plugins.so (%s)\n", argc == 2 ? dlerror() : "no library"), 2;
+    if (library == nullptr)
+        return fprintf(
+                   stderr, "usage: plugin_driver libcornernet_plugins.so (%s)\n", argc == 2 ? dlerror() : "no library"),
+               2;
     int32_t const zero = 0, one = 1, two = 2, seventy = 70, many = 1001, too_many = 3841;
     float const half = 0.5f, minus = -1.0f, nan = __builtin_nanf("");
-    auto const integer = [](char const* name, int32_t const* value) { return PluginField(name, value, PluginFieldType::kINT32, 1); };
-    auto const real = [](char const* name, float const* value) { return PluginField(name, value, PluginFieldType::kFLOAT32, 1); };
+    auto const integer
+        = [](char const* name, int32_t const* value) { return PluginField(name, value, PluginFieldType::kINT32, 1); };
+    auto const real
+        = [](char const* name, float const* value) { return PluginField(name, value, PluginFieldType::kFLOAT32, 1); };
     for (char const* name : {"CornerPoolTopLeft", "CornerPoolBottomRight", "CornerPeaks", "CornerGroup"}) {
         IPluginCreatorV3One* const creator = find_creator(library, name);
         check(creator != nullptr, std::string(name) + " is in the library");
@@ -191,11 +220,14 @@ int main(int argc, char** argv) {
         if (strncmp(name, "CornerPool", 10) == 0) check_attributes(creator, {}, {});
         if (strcmp(name, "CornerPeaks") == 0)
             check_attributes(creator, {integer("top_k", &seventy)},
-                {{}, {integer("top_k", &zero)}, {integer("top_k", &many)}, {real("top_k", &half)}, {PluginField("top_k", &one, PluginFieldType::kINT32, 2)}});
+                {{}, {integer("top_k", &zero)}, {integer("top_k", &many)}, {real("top_k", &half)},
+                    {PluginField("top_k", &one, PluginFieldType::kINT32, 2)}});
         if (strcmp(name, "CornerGroup") == 0)
-            check_attributes(creator, {integer("num_dets", &seventy), real("max_distance", &half), integer("reject_zero_size", &one)},
+            check_attributes(creator,
+                {integer("num_dets", &seventy), real("max_distance", &half), integer("reject_zero_size", &one)},
                 {{}, {integer("num_dets", &too_many)}, {integer("num_dets", &seventy), real("max_distance", &minus)},
-                    {integer("num_dets", &seventy), real("max_distance", &nan)}, {integer("num_dets", &seventy), integer("reject_zero_size", &two)}});
+                    {integer("num_dets", &seventy), real("max_distance", &nan)},
+                    {integer("num_dets", &seventy), integer("reject_zero_size", &two)}});
     }
     puts(failures == 0 ? "all plugins behave" : "some plugins misbehave");
     return failures == 0 ? 0 : 1;

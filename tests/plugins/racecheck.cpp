@@ -41,17 +41,19 @@ bool concurrent(Access const& before, Access const& now) {
 
 void report(char const* kinds, uintptr_t address, Access const& before, Access const& now) {
     if (++races <= 10)
-        fprintf(stderr, "racecheck: %s at %#zx: block %d thread %d, then block %d thread %d, no barrier between\n", kinds,
-            static_cast<size_t>(address), before.block, before.thread, now.block, now.thread);
+        fprintf(stderr, "racecheck: %s at %#zx: block %d thread %d, then block %d thread %d, no barrier between\n",
+            kinds, static_cast<size_t>(address), before.block, before.thread, now.block, now.thread);
 }
 
 void touch(uintptr_t address, size_t size, bool writes, bool atomic) {
     if (!host_cuda::in_kernel() || host_cuda::on_own_stack(reinterpret_cast<void*>(address))) return;
     Thread const& self = host_cuda::self();
-    Access const now = {self.block, self.cluster, self.thread, self.warp, self.block_epoch, self.warp_epoch, self.cluster_epoch, atomic};
+    Access const now = {self.block, self.cluster, self.thread, self.warp, self.block_epoch, self.warp_epoch,
+        self.cluster_epoch, atomic};
     for (uintptr_t byte = address; byte < address + size; ++byte) {
         History& history = histories()[byte];
-        if (concurrent(history.write, now)) report(writes ? "write after write" : "read after write", byte, history.write, now);
+        if (concurrent(history.write, now))
+            report(writes ? "write after write" : "read after write", byte, history.write, now);
         if (!writes) {
             if (history.read.block != now.block || history.read.thread != now.thread) history.other_read = history.read;
             history.read = now;
@@ -75,13 +77,15 @@ void racecheck_new_memory(void const* begin, size_t size) {
 // When a block of a cluster ends its shared memory is gone: a race with every access of a peer that no barrier orders.
 void racecheck_end_of_block(void const* begin, size_t size) {
     Thread const& self = host_cuda::self();
-    Access const end = {self.block, self.cluster, self.thread, self.warp, self.block_epoch, self.warp_epoch, self.cluster_epoch, false};
+    Access const end = {
+        self.block, self.cluster, self.thread, self.warp, self.block_epoch, self.warp_epoch, self.cluster_epoch, false};
     for (size_t i = 0; i < size; ++i) {
         uintptr_t const byte = reinterpret_cast<uintptr_t>(begin) + i;
         auto const found = histories().find(byte);
         if (found == histories().end()) continue;
         for (Access const* access : {&found->second.read, &found->second.other_read})
-            if (access->block != self.block && concurrent(*access, end)) report("end of block after read", byte, *access, end);
+            if (access->block != self.block && concurrent(*access, end))
+                report("end of block after read", byte, *access, end);
         found->second.write = end;
     }
 }
@@ -91,10 +95,10 @@ void racecheck_atomic(void const* address) { touch(reinterpret_cast<uintptr_t>(a
 __attribute__((visibility("default"))) unsigned racecheck_races() { return races; }
 
 // What g++ calls. Names and signatures are the compiler's.
-#define RACECHECK_SIZE(n)                                                                                         \
-    void __tsan_read##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, false, false); }                      \
-    void __tsan_write##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, true, false); }                      \
-    void __tsan_unaligned_read##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, false, false); }            \
+#define RACECHECK_SIZE(n)                                                                              \
+    void __tsan_read##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, false, false); }           \
+    void __tsan_write##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, true, false); }           \
+    void __tsan_unaligned_read##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, false, false); } \
     void __tsan_unaligned_write##n(void* p) { touch(reinterpret_cast<uintptr_t>(p), n, true, false); }
 RACECHECK_SIZE(1)
 RACECHECK_SIZE(2)

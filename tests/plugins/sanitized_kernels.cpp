@@ -28,7 +28,8 @@ void check(bool holds, char const* what) {
 std::vector<float> random_floats(size_t count, unsigned seed, float levels = 1000) {
     std::mt19937 random(seed);
     std::vector<float> values(count);
-    for (float& value : values) value = std::floor(std::uniform_real_distribution<float>(-8, 2)(random) * levels) / levels;
+    for (float& value : values)
+        value = std::floor(std::uniform_real_distribution<float>(-8, 2)(random) * levels) / levels;
     return values;
 }
 
@@ -36,7 +37,8 @@ void pool_matches_loops(int planes, int h, int w) {
     size_t const count = static_cast<size_t>(planes) * h * w;
     std::vector<float> const a = random_floats(count, 1), b = random_floats(count, 2);
     std::vector<float> pooled(count), expected(count);
-    check(cornernet_corner_pool(a.data(), b.data(), pooled.data(), 1, planes, h, w, 0, 0, 0, nullptr) == 0, "corner_pool launches");
+    check(cornernet_corner_pool(a.data(), b.data(), pooled.data(), 1, planes, h, w, 0, 0, 0, nullptr) == 0,
+        "corner_pool launches");
     for (int p = 0; p < planes; ++p)
         for (int i = h - 1; i >= 0; --i)
             for (int j = w - 1; j >= 0; --j) {
@@ -54,8 +56,12 @@ void channels_last_stays_inside(int images, int channels, int h, int w) {
     auto* const memory = static_cast<uint16_t*>(std::aligned_alloc(16, 3 * count * sizeof(uint16_t)));
     std::fill(memory, memory + 2 * count, uint16_t{0x3c00});  // ones
     for (int corner = 0; corner < 2; ++corner)
-        check(cornernet_corner_pool(memory, memory + count, memory + 2 * count, images, channels, h, w, 1, 1, corner, nullptr) == 0, "kHWC8 launches");
-    check(std::all_of(memory + 2 * count, memory + 3 * count, [](uint16_t v) { return v == 0x4000; }), "one plus one is two everywhere");
+        check(cornernet_corner_pool(
+                  memory, memory + count, memory + 2 * count, images, channels, h, w, 1, 1, corner, nullptr)
+                  == 0,
+            "kHWC8 launches");
+    check(std::all_of(memory + 2 * count, memory + 3 * count, [](uint16_t v) { return v == 0x4000; }),
+        "one plus one is two everywhere");
     std::free(memory);
 }
 
@@ -64,7 +70,10 @@ void peaks_are_sorted(int classes, int h, int w, int top_k, float levels) {
     std::vector<float> scores(2 * top_k);
     std::vector<int32_t> labels(2 * top_k), cells(2 * top_k);
     std::vector<char> workspace(cornernet_corner_peaks_workspace(2, classes, h, w, top_k));
-    check(cornernet_corner_peaks(logits.data(), scores.data(), labels.data(), cells.data(), workspace.data(), 2, classes, h, w, top_k, 0, nullptr) == 0, "corner_peaks launches");
+    check(cornernet_corner_peaks(logits.data(), scores.data(), labels.data(), cells.data(), workspace.data(), 2,
+              classes, h, w, top_k, 0, nullptr)
+              == 0,
+        "corner_peaks launches");
     for (int image = 0; image < 2; ++image)
         for (int slot = 0; slot < top_k; ++slot) {
             int const at = image * top_k + slot;
@@ -80,16 +89,20 @@ void groups_are_sorted(int corners, int num_dets) {
     for (unsigned i = 0; i < 10; ++i) fields.push_back(random_floats(static_cast<size_t>(2) * corners, 10 + i, 20));
     std::vector<int32_t> const labels(2 * static_cast<size_t>(corners), 1);
     std::vector<void const*> inputs;
-    for (unsigned i = 0; i < 10; ++i) inputs.push_back(i % 5 == 1 ? static_cast<void const*>(labels.data()) : fields[i].data());
+    for (unsigned i = 0; i < 10; ++i)
+        inputs.push_back(i % 5 == 1 ? static_cast<void const*>(labels.data()) : fields[i].data());
     std::vector<float> boxes(8 * num_dets), scores(2 * num_dets), corner_scores(4 * num_dets);
     std::vector<int32_t> out_labels(2 * num_dets), counts(2);
     void* const outputs[5] = {boxes.data(), scores.data(), corner_scores.data(), out_labels.data(), counts.data()};
     std::vector<char> workspace(cornernet_corner_group_workspace(2, corners));
-    check(cornernet_corner_group(inputs.data(), outputs, workspace.data(), 2, corners, num_dets, 2.0f, 0, nullptr) == 0, "corner_group launches");
+    check(cornernet_corner_group(inputs.data(), outputs, workspace.data(), 2, corners, num_dets, 2.0f, 0, nullptr) == 0,
+        "corner_group launches");
     for (int image = 0; image < 2; ++image)
         for (int row = 0; row < num_dets; ++row) {
             int const at = image * num_dets + row;
-            if (row < counts[image]) check(boxes[4 * at] <= boxes[4 * at + 2] && boxes[4 * at + 1] <= boxes[4 * at + 3], "boxes are ordered");
+            if (row < counts[image])
+                check(
+                    boxes[4 * at] <= boxes[4 * at + 2] && boxes[4 * at + 1] <= boxes[4 * at + 3], "boxes are ordered");
             else check(scores[at] == -1 && out_labels[at] == -1, "unused rows are marked");
             if (row > 0 && row < counts[image]) check(scores[at - 1] >= scores[at], "boxes come in descending order");
         }

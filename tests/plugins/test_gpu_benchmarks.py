@@ -145,6 +145,7 @@ def test_parts_are_commands_that_exist_in_this_repository(tmp_path):
             assert importlib.util.find_spec(module) is not None
 
 
+@pytest.mark.slow
 def test_models_of_the_stage_benchmark_are_written_with_random_weights(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
