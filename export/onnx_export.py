@@ -11,7 +11,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -78,10 +78,7 @@ def export_onnx(
     card = deployed_card(network, card, precision=precision, max_size=max_size, num_dets=num_dets, outputs=outputs)
     model = build_model(network, card)
     if inline:
-        model = onnx.inliner.inline_local_functions(model)
-        kept = [opset for opset in model.opset_import if opset.domain != DOMAIN]
-        del model.opset_import[:]
-        model.opset_import.extend(kept)
+        model = inline_functions(model)
     parity = check_parity(network, card, model)
     _write_whole(model, output)
     nodes = len(model.graph.node)
@@ -147,6 +144,15 @@ def build_model(network: CornerNet, card: ModelCard) -> onnx.ModelProto:
     return model
 
 
+def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph in standard operators only: each of our nodes replaced by its definition."""
+    inlined = onnx.inliner.inline_local_functions(model)
+    kept = [opset for opset in inlined.opset_import if opset.domain != DOMAIN]
+    del inlined.opset_import[:]
+    inlined.opset_import.extend(kept)
+    return inlined
+
+
 def _functions(card: ModelCard) -> Iterator[onnx.FunctionProto]:
     decoder = card.decoder
     smallest_map = len(card.class_names) * (card.size_multiple // card.stride) ** 2
@@ -202,5 +208,6 @@ def _write_whole(model: onnx.ModelProto, path: Path) -> None:
         temporary.write_bytes(model.SerializeToString())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise ExportError(f"cannot write {path}: {error}. Free some disk space or choose another folder.") from error

@@ -73,6 +73,8 @@ def check_parity(network: CornerNet, card: ModelCard, model: onnx.ModelProto) ->
     sessions = _sessions(model, card)
     heads = DeployedHeads(network, card)
     deployed = DeployedNetwork(network, card) if card.outputs == "detections" else None
+    if deployed is not None:
+        heads.features = deployed.features  # one copy of the weights is enough
     canvases = tuple(parity_canvases(card))
     worst: dict[str, Difference] = {}
     twins: list[bool] = []
