@@ -18,6 +18,7 @@ from cornernet.engine.coco import CocoDataset, load_coco
 from cornernet.engine.detections import Detections
 from cornernet.engine.detector import Detector
 from cornernet.engine.evaluation import EvaluationReport, evaluate
+from cornernet.engine.images import read_image
 from cornernet.export.onnx_export import ExportReport, export_onnx
 from cornernet.trainer.augment import AugmentConfig
 from cornernet.trainer.checkpoint import load_checkpoint
@@ -111,7 +112,7 @@ def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path)
     lines = []
     for sample, detections in zip(data.samples, found, strict=True):
         lines.append(detections.to_json())
-        picture = draw_scaled(cv2.imread(os.fspath(sample.path)), detections.above(0.3), 3)
+        picture = draw_scaled(read_image(sample.path), detections.above(0.3), 3)
         cv2.imwrite(os.fspath(folder / f"{sample.path.stem}.jpg"), picture)
     (folder / "detections.jsonl").write_text("\n".join(lines) + "\n")
     draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png")

@@ -26,4 +26,4 @@ class TrainingError(CornerNetError, RuntimeError):
 
 
 class ExportError(CornerNetError, RuntimeError):
-    """A model cannot be exported: impossible settings, disk full, or the file would not compute what the network does."""
+    """A model cannot be exported: impossible settings, disk full, or the file would compute something else."""

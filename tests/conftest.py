@@ -1,4 +1,4 @@
-"""Shared fixtures. Files outside the repository are found beside it; a clone without them skips those tests with a reason."""
+"""Shared fixtures. Files outside the repository lie beside it; a clone without them skips those tests with a reason."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 # One thread a process: small networks gain nothing from two, and lose much where several processes share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -38,7 +38,7 @@ def corner_peaks(logits: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray
     on a plateau every cell is a peak. NaN counts as -inf. Order: higher logit first, then lower flat index
     (label, row, column). cell = row * w + column. Slots without a peak: score 0, label -1, cell 0.
     """
-    images, classes, height, width = logits.shape
+    images, _, height, width = logits.shape
     values = np.where(np.isnan(logits), -np.inf, logits.astype(np.float32)).astype(np.float32)
     padded = np.pad(values, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
     window = np.stack([padded[:, :, i : i + height, j : j + width] for i in range(3) for j in range(3)]).max(axis=0)
@@ -59,8 +59,11 @@ def corner_peaks(logits: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray
 
 
 def read_cells(embedding: np.ndarray, offset: np.ndarray, cells: np.ndarray):
-    """Embedding and sub-cell position at each selected cell. (N,1,h,w), (N,2,h,w), (N,K) -> embedding, x, y, each (N,K) f32 [cell]."""
-    images, _, height, width = embedding.shape
+    """Embedding and sub-cell position at each selected cell.
+
+    (N,1,h,w), (N,2,h,w), (N,K) -> embedding, x, y, each (N,K) f32, positions in cells.
+    """
+    images, _, _, width = embedding.shape
     out = np.zeros((3, *cells.shape), np.float32)
     for image in range(images):
         for slot, cell in enumerate(cells[image]):

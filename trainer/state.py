@@ -33,7 +33,10 @@ class TrainState:
     @property
     def deployable(self) -> CornerNet:
         """The weights worth keeping: the averaged ones where averaging is on."""
-        return self.averaged.module if self.averaged is not None else self.network
+        if self.averaged is None:
+            return self.network
+        assert isinstance(self.averaged.module, CornerNet)
+        return self.averaged.module
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -31,7 +31,9 @@ def run(
     if classes is not None:
         names = tuple(name.strip() for name in classes.split(","))
         if len(names) != len(card.class_names):
-            raise ModelError(f"--classes: {len(names)} names, but {file} was trained on {len(card.class_names)} classes.")
+            raise ModelError(
+                f"--classes: {len(names)} names, but {file} was trained on {len(card.class_names)} classes."
+            )
         card = card.model_copy(update={"class_names": names})
     save_checkpoint(output, network, card)
     typer.echo(f"{card.source}: {card.name}, {len(card.class_names)} classes -> {output}")

@@ -42,7 +42,7 @@ def build(architectures: str | None, root: str | None) -> Path:
     name = f"plugins-{architectures or 'every'}-{'headers' if root else 'kernels'}"
     folder = ROOT / "build" / name
     options = [f"-DCMAKE_CUDA_ARCHITECTURES={architectures}"] if architectures else []
-    options.append(f"-DTENSORRT_INCLUDE_DIR={root}/include" if root else "-DTENSORRT_INCLUDE_DIR=NOTFOUND")
+    options.append(f"-DTENSORRT_INCLUDE_DIR={root}/include" if root else "-DTENSORRT_INCLUDE_DIR=")  # empty: no search
     if root or not architectures:
         # A third of the optimiser's time: these builds are for errors and symbols, not for speed.
         options.append("-DCMAKE_CUDA_FLAGS=-Xcicc -O1 -Xptxas -O1")

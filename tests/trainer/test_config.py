@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from cornernet.engine.errors import TrainingError
@@ -47,5 +49,5 @@ def test_cosine_schedule_warms_up_then_falls_to_a_hundredth():
     config = TrainConfig(learning_rate=1.0, schedule="cosine", warmup_steps=4)
     rates = [learning_rate_at(step, 104, config) for step in range(105)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert all(later <= earlier for earlier, later in zip(rates[4:], rates[5:]))
+    assert all(later <= earlier for earlier, later in pairwise(rates[4:]))
     assert rates[-1] == pytest.approx(0.01)

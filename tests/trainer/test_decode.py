@@ -4,9 +4,10 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from cornernet.trainer.decode import Corners, cell_size, corner_group, corner_peaks, read_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cornernet.trainer.decode import Corners, cell_size, corner_group, corner_peaks, read_windows
 
 # Few distinct values, so that ties and plateaus are common; the special ones are part of the definition.
 LOGITS = np.array([-3.0, -0.5, -0.0, 0.0, 0.5, 2.0, np.nan, np.inf, -np.inf], np.float32)

@@ -1,4 +1,4 @@
-"""The loop on a handful of drawn shapes: exact resume, interruption, two processes, and what happens when things go wrong."""
+"""The loop on a handful of drawn shapes: exact resume, interruption, two processes, things that go wrong."""
 
 import json
 import os

@@ -24,7 +24,9 @@ _COUNTER = ".num_batches_tracked"
 # 511 x 511 is the size all three projects train at.
 _TRAIN_SIDE = 511
 
-_SQUEEZE: dict[str, Any] = {"decoder": Decoder(top_k=20, num_dets=100)}
+# The official code mirrors corners pixel by pixel, x -> width - 1 - x; mmdetection mirrors edges, as we do.
+_OFFICIAL: dict[str, Any] = {"trained_mirror": "pixels"}
+_SQUEEZE: dict[str, Any] = {**_OFFICIAL, "decoder": Decoder(top_k=20, num_dets=100)}
 # mmdetection: RGB, ImageNet's mean and deviation of 0..255 values, padding of mean colour, corners inside the canvas
 # before pairing, no boxes without area.
 _MMDETECTION: dict[str, Any] = {
@@ -34,7 +36,7 @@ _MMDETECTION: dict[str, Any] = {
     "fill": (124, 116, 104),
     "decoder": Decoder(clamp_corners=True, reject_zero_size=True),
 }
-_CARD_CHANGES = {Origin.LITE_SQUEEZE: _SQUEEZE, Origin.MMDETECTION: _MMDETECTION}
+_CARD_CHANGES = {Origin.LITE_SQUEEZE: _SQUEEZE, Origin.MMDETECTION: _MMDETECTION}  # the others: _OFFICIAL
 
 
 def import_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
@@ -102,7 +104,7 @@ def _card(network: CornerNet, origin: Origin, class_names: tuple[str, ...], path
         gmacs={f"{_TRAIN_SIDE}x{_TRAIN_SIDE}": round(count_macs(config, _TRAIN_SIDE, _TRAIN_SIDE) / 1e9, 3)},
         versions={"cornernet": version("cornernet"), "torch": torch.__version__},
         source=f"{origin.value}, imported from {path.name}",
-        **_CARD_CHANGES.get(origin, {}),
+        **_CARD_CHANGES.get(origin, _OFFICIAL),
     )
 
 
