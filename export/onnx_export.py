@@ -8,6 +8,7 @@ opset 18 and IR 10 are what TensorRT 10.12 to 11, tensorrt_rtx and ONNX Runtime 
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -155,8 +156,9 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _functions(card: ModelCard) -> Iterator[onnx.FunctionProto]:
     decoder = card.decoder
-    smallest_map = len(card.class_names) * (card.size_multiple // card.stride) ** 2
-    yield from corner_pool_functions(reach=-(-card.max_size // card.stride))
+    sides = card.size_multiple // card.stride  # of every legal map are multiples of this [cell]
+    smallest_map = len(card.class_names) * sides**2
+    yield from corner_pool_functions(reach=-(-card.max_size // card.stride), block=math.gcd(sides, 16))
     yield corner_peaks_function(decoder.top_k, smallest_map)
     yield corner_group_function(decoder.top_k, decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
 

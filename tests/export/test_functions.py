@@ -123,11 +123,21 @@ def test_groups_equal_the_oracle_with_ties_nan_and_any_number_of_rows(images, sl
 
 @pytest.mark.parametrize("corner", ["top_left", "bottom_right"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_corner_pooling_is_bit_exact_on_every_map_up_to_its_reach(corner, dtype):
-    function = {f.name: f for f in corner_pool_functions(33)}[f"CornerPool{corner.title().replace('_', '')}"]
+@pytest.mark.parametrize(
+    ("reach", "block", "shapes"),
+    [
+        (33, 1, ((1, 1, 1, 1), (2, 3, 5, 8), (1, 2, 33, 17), (1, 2, 17, 33))),
+        (64, 8, ((1, 1, 8, 8), (2, 3, 16, 24), (1, 2, 64, 40), (1, 2, 40, 64))),
+        (30, 4, ((2, 3, 4, 8), (1, 2, 28, 12))),
+    ],
+    ids=["any side", "sides are multiples of 8", "reach is no multiple"],
+)
+def test_corner_pooling_is_bit_exact_on_every_map_up_to_its_reach(corner, dtype, reach, block, shapes):
+    functions = {function.name: function for function in corner_pool_functions(reach, block)}
+    function = functions[f"CornerPool{corner.title().replace('_', '')}"]
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     runner = session(function, {"a": (kind, 4), "b": (kind, 4)}, {"y": (kind, 4)})
-    for shape in ((1, 1, 1, 1), (2, 3, 5, 8), (1, 2, 33, 17), (1, 2, 17, 33)):
+    for shape in shapes:
         rng = np.random.default_rng(sum(shape))
         a, b = (rng.normal(size=shape).astype(dtype) for _ in range(2))
         np.testing.assert_array_equal(runner.run(None, {"a": a, "b": b})[0], oracles.corner_pool(a, b, corner))
