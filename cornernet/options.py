@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+MERGE_EXPONENT = 10
+"""`weight_exp` of the official multi-scale configuration."""
+
 PROTOCOLS = ("default", "official", "mmdetection")
 """Names of engine/protocol.py, written again because help must not import the engine; a test compares them."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cornernet.options import one_of, parse_numbers, parse_size, progress_bars
+from cornernet.options import MERGE_EXPONENT, one_of, parse_numbers, parse_size, progress_bars
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +18,7 @@ cornernet evaluate model.onnx data/shapes --split val
 cornernet evaluate runs/shapes/best.safetensors data/shapes --split val
 # box for box as the paper's code, all scales, with the result file for COCO's server
 cornernet evaluate model.onnx coco --split val2017 --protocol official --mirror
-cornernet evaluate model.onnx coco --split val2017 --scales 0.5,0.75,1,1.25,1.5
+cornernet evaluate model.onnx coco --split val2017 --protocol official --scales 0.5,0.75,1,1.25,1.5 --merge
 cornernet evaluate model.onnx coco --split val2017 --results results.json
 """
 
@@ -44,7 +44,10 @@ def run(
     ] = None,
     size: Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH [px].")] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Run the mirrored view too and merge.")] = False,
-    scales: Annotated[str, typer.Option(help="Run at these scales and merge.")] = "1",
+    scales: Annotated[str, typer.Option(help="Run at these scales and join what was found.")] = "1",
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")] = 8,
     evaluator: Annotated[
         str,
@@ -73,6 +76,7 @@ def run(
         "protocol": protocol,
         "mirror": mirror or None,
         "scales": parse_numbers(scales, float, "scales"),
+        "merge_exponent": MERGE_EXPONENT if merge else None,
         "size": parse_size(size),
         "resize": resize,
     }

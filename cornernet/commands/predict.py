@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from cornernet.options import one_of, parse_numbers, parse_size, progress_bars
+from cornernet.options import MERGE_EXPONENT, one_of, parse_numbers, parse_size, progress_bars
 
 if TYPE_CHECKING:
     from cornernet.engine.detections import Detections
@@ -42,7 +42,10 @@ def run(
     ] = None,
     size: Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH [px].")] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Run the mirrored view too and merge.")] = False,
-    scales: Annotated[str, typer.Option(help="Run at these scales and merge.")] = "1",
+    scales: Annotated[str, typer.Option(help="Run at these scales and join what was found.")] = "1",
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
+    ] = False,
     protocol: Annotated[
         str,
         typer.Option(callback=one_of("default", "official", "mmdetection"), help="default, official or mmdetection."),
@@ -70,6 +73,7 @@ def run(
                 size=parse_size(size),
                 protocol=protocol,
                 scales=parse_numbers(scales, float, "scales"),
+                merge_exponent=MERGE_EXPONENT if merge else None,
                 mirror=mirror or None,
                 score_threshold=threshold,
             )

@@ -145,6 +145,14 @@ def test_evaluate_by_the_official_protocol_rounds_its_results(model, data, tmp_p
         assert all(round(value, 2) == value for value in (*entry["bbox"], entry["score"]))
 
 
+def test_evaluate_runs_the_official_multi_scale_test_with_merging(model, data, tmp_path):
+    words = ("--protocol", "official", "--scales", "0.5,1,1.5", "--merge", "--json", tmp_path / "s.json")
+    result = run("evaluate", model, data, *words)
+    assert result.exit_code == 0, result.output
+    settings = json.loads((tmp_path / "s.json").read_text())["settings"]
+    assert (settings["scales"], settings["merge_exponent"]) == ([0.5, 1, 1.5], 10)
+
+
 def test_evaluate_names_the_splits_there_are(model, data):
     result = run("evaluate", model, data, "--split", "test")
     assert result.exit_code == 1
