@@ -13,6 +13,7 @@ from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, METADATA_KEY, OUTPUTS, Decoder, ModelCard
 from cornernet.export import onnx_export
+from cornernet.export.build import build_engine
 from cornernet.export.onnx_export import build_model, deployed_card, export_onnx, inline_functions
 from cornernet.export.parity import drawn_images
 from cornernet.trainer.presets import preset
@@ -136,6 +137,13 @@ def test_an_inlined_file_runs_in_openvino_with_the_same_boxes(crowded):
         outputs = compiled(images)
         got = RawDetections(*(outputs[name] for name in OUTPUTS))
         assert_same_detections(got, OnnxRuntimeBackend(crowded.path).run(images))
+
+
+def test_an_inlined_file_is_built_by_tensorrt(crowded, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'")
+    options = {"plugins": None, "targets": ["sm_89"], "cache": None, "flavour": "tensorrt_rtx"}
+    card = build_engine(crowded.path, tmp_path / "crowded.engine", **options).card
+    assert card.operators == {} and card.layers["TOPK"] == 3
 
 
 def test_more_rows_than_pairs_and_more_corners_than_cells_are_padded(network, crowded):
