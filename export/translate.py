@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from onnxscript.values import Op, Opset
 
 import cornernet.trainer.corner_pool
 import cornernet.trainer.decode  # noqa: F401  (both register torch.ops.cornernet)
 from cornernet.export.functions import DOMAIN, PLUGIN_ATTRIBUTES, VERSION
 
+op: Any = opset18  # its generated type hints know only the types of one opset each
 _ATTRIBUTE = onnx.defs.OpSchema.AttrType
 _MAPS = ["tensor(float)", "tensor(float16)"]
 _CORNER = {"scores": "F", "labels": "I", "embeddings": "F", "x": "F", "y": "F"}
