@@ -110,9 +110,7 @@ def run_ablations(
 
 def ablation_tables(runs: Iterable[Run]) -> tuple[Table, ...]:
     """Tables 1 and 2: the mean over seeds, and the AP of each seed where there are several, so that noise shows."""
-    by_name: dict[str, list[Run]] = {}
-    for run in runs:
-        by_name.setdefault(run.ablation, []).append(run)
+    by_name = _by_ablation(runs)
     tables = []
     for title, names in TABLES.items():
         rows: list[tuple[Cell, ...]] = []
@@ -126,13 +124,17 @@ def ablation_tables(runs: Iterable[Run]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table.rows)
 
 
-def ablation_means(tables: Iterable[Table]) -> dict[str, dict[str, float]]:
-    """What the tables hold, for a chart: row's name -> column -> mean."""
-    means: dict[str, dict[str, float]] = {}
-    for table in tables:
-        for name, *cells in table.rows:
-            means[str(name)] = {column: cell for column, cell in zip(COLUMNS, cells) if isinstance(cell, float)}
-    return means
+def ablation_means(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
+    """Ablation -> column -> mean over seeds, for a chart."""
+    by_name = _by_ablation(runs)
+    return {name: {c: _mean(run.stats[c] for run in group) for c in COLUMNS} for name, group in by_name.items()}
+
+
+def _by_ablation(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.ablation, []).append(run)
+    return by_name
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -38,7 +38,8 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str],
         texts = [f"{height:.1f}" if values[column] >= 0 else "-" for height, column in zip(heights, columns)]
         axis.bar_label(bars, texts, fontsize=7, padding=1)
     axis.set_xticks(range(len(columns)), columns)
-    axis.set(ylabel="per cent", ylim=(0, 108), title=title)
+    highest = 100 * max(values[column] for values in groups.values() for column in columns)
+    axis.set(ylabel="per cent", ylim=(0, min(108, 1.15 * highest + 1)), title=title)
     axis.grid(axis="y", alpha=0.25)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

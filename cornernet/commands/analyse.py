@@ -224,8 +224,7 @@ def ablations(
         **overrides,
     )
     tables = ablation_tables(runs)
-    rows = ablation_means(tables)
-    bar_chart(rows, COLUMNS, "Ablations", output / "ablations.png")
+    bar_chart(ablation_means(runs), COLUMNS, "Ablations", output / "ablations.png")
     budget = config.model_dump(mode="json", include={"preset", "size", "epochs", "batch_size", "learning_rate"})
     settings = _settings(val_data, train_images=len(train_data.samples), steps=runs[0].steps, **budget)
     _finish("ablations", settings, tables, output)
