@@ -16,14 +16,14 @@ def run(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything that is made.")] = Path(
         "quickstart"
     ),
-    train_images: Annotated[int, typer.Option(min=16, help="Pictures to train on.")] = 1200,
+    train_images: Annotated[int, typer.Option(min=16, help="Pictures to train on.")] = 3000,
     test_images: Annotated[int, typer.Option(min=4, help="Pictures kept aside to test on.")] = 100,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 25,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 12,
     repeats: Annotated[int, typer.Option(min=1, help="Timed batches in the benchmark.")] = 20,
 ) -> None:
     """Draw shapes, train the tiny network, export it, check it against torch, predict, evaluate and benchmark.
 
-    About five minutes on two cores. Leaves the model, pictures of what it found, plots and the latency table.
+    About seven minutes on two cores. Leaves the model, pictures of what it found, plots and the latency table.
     """
     from rich.console import Console
 
