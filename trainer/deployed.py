@@ -42,9 +42,10 @@ class CornerFeatures(nn.Module):
 class DeployedCorner(nn.Module):
     """The heads of one corner: heatmap everywhere, embedding and offset only at the K strongest peaks.
 
-    A convolution at K cells is a matrix product with their windows. Embedding and offset see the same windows, so
-    their first layers are one matrix, and their second layers one block-diagonal matrix, kept in float32: it gives
-    the coordinates and the distances that are compared with `max_distance`.
+    A convolution at K cells is a 1x1 convolution over their windows (as a matrix product it would not build for
+    Turing in TensorRT-RTX). Embedding and offset see the same windows, so their first layers are one, and their second
+    layers are one with block-diagonal weights, kept in float32: it gives the coordinates and the distances that are
+    compared with `max_distance`.
     """
 
     def __init__(self, heads: CornerHeads, decoder: Decoder, dtype: torch.dtype) -> None:
@@ -54,16 +55,17 @@ class DeployedCorner(nn.Module):
         first = [head[0].conv for head in (heads.embedding, heads.offset)]
         last = [head[1] for head in (heads.embedding, heads.offset)]
         self.window = first[0].kernel_size[0]
-        self.hidden = _linear(torch.cat([c.weight.flatten(1) for c in first]), torch.cat([c.bias for c in first]))
+        self.hidden = _per_cell(torch.cat([c.weight.flatten(1) for c in first]), torch.cat([c.bias for c in first]))
         self.hidden.to(dtype)
-        self.position = _linear(
+        self.position = _per_cell(
             torch.block_diag(*(c.weight.flatten(1) for c in last)), torch.cat([c.bias for c in last])
         )
 
     def forward(self, features: Tensor) -> Corners:
         scores, labels, cells = corner_peaks(self.heatmap(features), self.top_k)
         windows, columns, rows = read_windows(features, cells, self.window)
-        embeddings, x, y = self.position(self.hidden(windows).relu().to(torch.float32)).unbind(dim=2)
+        hidden = self.hidden(windows.transpose(1, 2).unsqueeze(3)).relu()
+        embeddings, x, y = self.position(hidden.to(torch.float32)).squeeze(3).unbind(dim=1)
         x, y = columns + x, rows + y
         return Corners(scores, labels, embeddings, x.relu() if self.clamp else x, y.relu() if self.clamp else y)
 
@@ -110,7 +112,11 @@ class DeployedHeads(nn.Module):
         return Heads(*(head.to(torch.float32) for head in self.heads(*self.features(images))))
 
 
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0])
-    layer.weight, layer.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
+def _per_cell(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """weight (out, in), bias (out,) as a 1x1 convolution over (N, in, K, 1)."""
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], kernel_size=1)
+    layer.weight, layer.bias = (
+        nn.Parameter(weight.detach().clone()[:, :, None, None]),
+        nn.Parameter(bias.detach().clone()),
+    )
     return layer

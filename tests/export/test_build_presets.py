@@ -45,7 +45,7 @@ def exported(request, tmp_path_factory) -> tuple[str, str, Path]:
     return name, precision, path
 
 
-@pytest.mark.parametrize("targets", [("sm_86",), ("sm_89", "sm_120")], ids="+".join)
+@pytest.mark.parametrize("targets", [("sm_75",), ("sm_86",), ("sm_89", "sm_120")], ids="+".join)
 def test_the_exported_preset_builds_from_standard_operators(exported, targets):
     name, precision, path = exported
     card = build_engine(path, path.with_suffix(".engine"), plugins=None, targets=targets, cache=None).card
