@@ -17,7 +17,7 @@ quickstart: $(INSTALLED)
 	$(BIN)/cornernet quickstart
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest

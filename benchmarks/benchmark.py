@@ -43,6 +43,7 @@ def run_benchmark(
     dataset: CocoDataset | None = None,
     cold_start: bool = True,
     threads: int | None = None,
+    torch_compile: bool = False,
     steps: Steps | None = None,
 ) -> Report:
     """Measure every model on the same images and the same canvas.
@@ -53,6 +54,7 @@ def run_benchmark(
         size: canvas (height, width) [px]; default the first model's training size.
         repeats: batches of each size that are timed.
         dataset: adds AP, measured with the same opened files.
+        torch_compile: measure each checkpoint a second time, through torch.compile.
 
     Raises:
         ModelError, BackendError, ImageError, DatasetError: as soon as something cannot be measured.
@@ -63,7 +65,8 @@ def run_benchmark(
         )
     steps = steps or Steps()
     with ExitStack() as stack:
-        subjects = _open_all(models, size, threads, stack)
+        variants = [(path, compiled) for path in models for compiled in _ways(path, torch_compile)]
+        subjects = _open_all(variants, size, threads, stack)
         if images is None:
             files = write_pictures(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         else:
@@ -71,12 +74,12 @@ def run_benchmark(
         steps.start("timing", repeats * len(batches) * len(subjects))
         measure(subjects, files, batches, repeats, steps.step)
         accuracy = [_accuracy(subject, dataset, steps) for subject in subjects]
-        facts = [_facts(path, subject) for path, subject in zip(models, subjects)]
+        facts = [_facts(path, subject) for (path, _), subject in zip(variants, subjects)]
         canvas = subjects[0].size
-    steps.start("cold start", len(models))
-    for path, fact, found in zip(models, facts, accuracy):
+    steps.start("cold start", len(variants))
+    for (path, compiled), fact, found in zip(variants, facts, accuracy):
         # Measured when no other model is open: it has the machine to itself.
-        fact["cold_start_s"] = time_cold_start(path, canvas) if cold_start else None
+        fact["cold_start_s"] = time_cold_start(path, canvas) if cold_start and not compiled else None
         fact["accuracy"] = found
         steps.step()
     return Report(
@@ -112,16 +115,24 @@ def find_readable(folder: Path) -> list[Path]:
     return readable
 
 
-def _open_all(models: Sequence[Path], size: Size | None, threads: int | None, stack: ExitStack) -> list[Subject]:
+def _ways(path: Path, torch_compile: bool) -> tuple[bool, ...]:
+    """Whether to open a file as it is, compiled, or both."""
+    return (False, True) if torch_compile and path.suffix.lower() == ".safetensors" else (False,)
+
+
+def _open_all(
+    variants: Sequence[tuple[Path, bool]], size: Size | None, threads: int | None, stack: ExitStack
+) -> list[Subject]:
     subjects: list[Subject] = []
-    for path in models:
-        backend = open_model(path, threads=threads)
+    for path, compiled in variants:
+        backend = open_model(path, threads=threads, compiled=compiled)
         stack.callback(backend.close)
         if backend.card.outputs != "detections":
             raise ModelError(f"{path}: gives {backend.card.outputs}, not detections; there is nothing to post-process")
         size = size or default_canvas(backend.card)
         taken = [subject.name for subject in subjects]
-        name = path.name if path.name not in taken else str(path)
+        name = f"{path.name}, torch.compile" if compiled else path.name
+        name = name if name not in taken else f"{path.parent}/{name}"
         subjects.append(Subject(name, backend, size))
     return subjects
 

@@ -74,7 +74,7 @@ def parts(models: list[Path], work: Path) -> Iterator[Part]:
         making = [python, "-m", "cornernet.benchmarks.untrained_models", str(folder)]
         yield Part("models with random weights", making, ["module torch", "module onnxruntime"])
         models = sorted(path for path in folder.glob("*") if path.suffix in (".safetensors", ".onnx", ".engine"))
-    options = ["--batch", "1,8,16", "--size", "511x511", "-o", str(work / "stages")]
+    options = ["--batch", "1,8,16", "--size", "511x511", "--torch-compile", "-o", str(work / "stages")]
     stages = [python, "-m", "cornernet", "benchmark", *map(str, models), *options]
     yield Part("stage benchmark", stages, [f"file {model}" for model in models] or ["models: name some with --models"])
 

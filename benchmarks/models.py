@@ -15,10 +15,11 @@ from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 
 
-def open_model(path: str | Path, *, threads: int | None = None) -> Backend:
+def open_model(path: str | Path, *, threads: int | None = None, compiled: bool = False) -> Backend:
     """`.safetensors` in torch (on a GPU if there is one), everything else by `open_backend`.
 
-    threads: of one operator on the CPU; default: the runtime's own choice. The caller closes the backend.
+    threads: of one operator on the CPU; default: the runtime's own choice. compiled: checkpoints through torch.compile.
+    The caller closes the backend.
 
     Raises:
         ModelError: the file cannot be used. BackendError: its runtime is missing. ModuleNotFoundError: no torch.
@@ -35,7 +36,7 @@ def open_model(path: str | Path, *, threads: int | None = None) -> Backend:
     if threads:
         torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TorchBackend(*load_checkpoint(path), device=device)
+    return TorchBackend(*load_checkpoint(path), device=device, compiled=compiled)
 
 
 @contextmanager

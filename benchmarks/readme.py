@@ -18,7 +18,7 @@ EXPERIMENTS = {"bccd": ("bccd", "train", "test"), "overfit": ("bccd_ci16", "trai
 """Configuration in benchmarks/experiments: the data set's folder, the split to train on, the split to score."""
 
 TITLES = {
-    "bccd": "Photographs of blood cells (BCCD), `tiny` from scratch on 205, tested on 72, within 30 minutes on two cores:",
+    "bccd": "Photographs of blood cells (BCCD): 205 to train `tiny` from scratch, 72 to test, 30 minutes on two cores:",
     "overfit": "Twelve of these photographs by heart, within five minutes on two cores:",
 }
 

@@ -143,7 +143,8 @@ def _chain(
         yield f"{side}_offset", Difference(_largest(torch.stack([x, y]), position), tolerance)
         both.append(Corners(scores, labels, embeddings, x, y))
     decoder = card.decoder
-    pairs = corner_group(*both, decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
+    top_left, bottom_right = both
+    pairs = corner_group(top_left, bottom_right, decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
     boxes = pairs.boxes * cell_size(torch.from_numpy(images), got["tl_heatmap"])
     values = [(got["boxes"], boxes), (got["scores"], pairs.scores), (got["corner_scores"], pairs.corner_scores)]
     same = torch.equal(got["labels"], pairs.labels) and torch.equal(got["counts"], pairs.counts)

@@ -6,13 +6,15 @@ Normalisation stays explicit: folded into the first convolution it would turn th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.trainer.decode import Candidates, Corners, cell_size, corner_group, corner_peaks, read_windows
 from cornernet.trainer.fold_batch_norm import fold_batch_norms
-from cornernet.trainer.network import CornerHeads, CornerNet, Heads
+from cornernet.trainer.network import CornerHeads, CornerNet, Heads, StackHeads
 
 
 class CornerFeatures(nn.Module):
@@ -52,14 +54,11 @@ class DeployedCorner(nn.Module):
         super().__init__()
         self.top_k, self.clamp = decoder.top_k, decoder.clamp_corners
         self.heatmap = fold_batch_norms(heads.heatmap).to(dtype)
-        first = [head[0].conv for head in (heads.embedding, heads.offset)]
-        last = [head[1] for head in (heads.embedding, heads.offset)]
+        layers = [[module for module in head.modules() if isinstance(module, nn.Conv2d)] for head in heads.sparse]
+        first, last = ([head[index] for head in layers] for index in (0, 1))
         self.window = first[0].kernel_size[0]
-        self.hidden = _per_cell(torch.cat([c.weight.flatten(1) for c in first]), torch.cat([c.bias for c in first]))
-        self.hidden.to(dtype)
-        self.position = _per_cell(
-            torch.block_diag(*(c.weight.flatten(1) for c in last)), torch.cat([c.bias for c in last])
-        )
+        self.hidden = _per_cell(torch.cat([c.weight.flatten(1) for c in first]), _biases(first)).to(dtype)
+        self.position = _per_cell(torch.block_diag(*(c.weight.flatten(1) for c in last)), _biases(last))
 
     def forward(self, features: Tensor) -> Corners:
         scores, labels, cells = corner_peaks(self.heatmap(features), self.top_k)
@@ -82,6 +81,7 @@ class DeployedNetwork(nn.Module):
         self.decoder = card.decoder
         self.features = CornerFeatures(network, card, half=half)
         heads = network.heads[-1]
+        assert isinstance(heads, StackHeads)
         self.top_left = DeployedCorner(heads.top_left, card.decoder, self.features.dtype)
         self.bottom_right = DeployedCorner(heads.bottom_right, card.decoder, self.features.dtype)
         self.eval().requires_grad_(False)
@@ -110,6 +110,10 @@ class DeployedHeads(nn.Module):
 
     def forward(self, images: Tensor) -> Heads:
         return Heads(*(head.to(torch.float32) for head in self.heads(*self.features(images))))
+
+
+def _biases(layers: Iterable[nn.Conv2d]) -> Tensor:
+    return torch.cat([layer.bias for layer in layers if layer.bias is not None])
 
 
 def _per_cell(weight: Tensor, bias: Tensor) -> nn.Conv2d:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,11 @@ from cornernet.trainer.blocks import Convolution, conv, conv_bn
 from cornernet.trainer.corner_pool import corner_pool_bottom_right, corner_pool_top_left
 from cornernet.trainer.presets import NetworkConfig
 
-_POOLS = {"top_left": corner_pool_top_left, "bottom_right": corner_pool_bottom_right, "none": torch.add}
+_POOLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "top_left": corner_pool_top_left,
+    "bottom_right": corner_pool_bottom_right,
+    "none": torch.add,
+}
 # The focal loss starts from a corner probability of 0.1 everywhere, not 0.5: sigmoid(-2.19) = 0.1.
 HEATMAP_BIAS = -2.19
 
@@ -81,6 +86,11 @@ class CornerHeads(nn.Module):
             nn.init.constant_(last.bias, bias)
         first = Convolution(config.head_kernel, config.feature_channels, config.head_channels, batch_norm=False)
         return nn.Sequential(first, last)
+
+    @property
+    def sparse(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """The heads that are read at corners only."""
+        return self.embedding, self.offset
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.heatmap(x), self.embedding(x), self.offset(x)

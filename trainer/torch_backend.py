@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import ModelCard
+from cornernet.trainer.decode import Candidates
 from cornernet.trainer.deployed import DeployedNetwork
 from cornernet.trainer.network import CornerNet
 
 
 class TorchBackend:
-    """The deployed network of a checkpoint, eager. The weights are copied: training may go on.
+    """The deployed network of a checkpoint. The weights are copied: training may go on.
 
-    half: float16 network, as in a file exported with fp16.
+    half: float16 network, as in a file exported with fp16. compiled: through torch.compile; the first run compiles.
     Raises BackendError if `device` is not there.
     """
 
-    name = "PyTorch"
-
     def __init__(
-        self, network: CornerNet, card: ModelCard, *, device: torch.device | str = "cpu", half: bool = False
+        self,
+        network: CornerNet,
+        card: ModelCard,
+        *,
+        device: torch.device | str = "cpu",
+        half: bool = False,
+        compiled: bool = False,
     ) -> None:
+        self.name = "PyTorch compiled" if compiled else "PyTorch"
         self.card = card
         self.device = torch.device(device)
-        self._network: DeployedNetwork | None = None
+        self._network: Callable[[torch.Tensor], Candidates] | None = None
         try:
-            self._network = DeployedNetwork(network, card, half=half).to(self.device)
+            deployed = DeployedNetwork(network, card, half=half).to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise BackendError(f"PyTorch cannot use device {self.device}: {error}. Use device='cpu'.") from error
+        self._network = torch.compile(deployed) if compiled else deployed
 
     def run(self, canvases: np.ndarray) -> RawDetections:
         """See `Backend.run`. Raises BackendError if PyTorch fails, for example for lack of memory."""

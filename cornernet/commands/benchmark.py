@@ -25,6 +25,9 @@ def run(
     size: Annotated[str | None, typer.Option(help="Canvas, HEIGHTxWIDTH [px]; default the training size.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Batches of each size that are timed.")] = 20,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one operator.")] = None,
+    torch_compile: Annotated[
+        bool, typer.Option("--torch-compile", help="Measure checkpoints through torch.compile too.")
+    ] = False,
     cold_start: Annotated[bool, typer.Option(help="Time a fresh process too.")] = True,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for benchmark.json and benchmark.png.")] = Path(
         "benchmark"
@@ -53,6 +56,7 @@ def run(
             dataset=dataset,
             cold_start=cold_start,
             threads=threads,
+            torch_compile=torch_compile,
             steps=Steps(
                 start=lambda what, count: bars.reset(task, description=what, total=count),
                 step=lambda: bars.advance(task),
