@@ -28,7 +28,7 @@ MIN_VISIBLE = 0.6
 SIZES = (0.14, 0.6)
 """Smallest and largest side of an object, in shorter image sides; small ones are as likely as large ones."""
 
-MAX_OBJECTS = 5
+MAX_OBJECTS = 6
 
 _MARK = "shapes.json"
 _OURS = re.compile(r"(train|val|test)_\d{6}\.jpg|instances_(train|val|test)\.json")
