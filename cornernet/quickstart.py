@@ -41,6 +41,8 @@ TRAINING = TrainConfig(
     warmup_steps=50,
     ema_decay=0.998,
     workers=0,
+    # Few objects of a class, and a short run that leaves embeddings looser than 500,000 steps: 0.5 tears pairs apart.
+    max_distance=0.8,
     validate_every=4,
     augment=AugmentConfig(scales=(0.7, 0.8, 0.9, 1.0, 1.1, 1.2), border=0.35, colour=0.3, min_visible=0.4),
 )

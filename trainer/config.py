@@ -49,6 +49,7 @@ class TrainConfig(BaseModel):
 
     top_k: int | None = Field(None, ge=1, le=1000, description="corners per branch; None: the preset's")
     num_dets: int | None = Field(None, ge=1, le=3840, description="candidate boxes; None: the preset's")
+    max_distance: float | None = Field(None, gt=0, description="embedding threshold of the decoder; None: 0.5")
     validate_every: int = Field(5, ge=1, description="epochs between two measurements of validation AP")
     checkpoint_every: int = Field(1, ge=1, description="epochs between two resume files")
     log_every: int = Field(10, ge=1, description="optimiser steps between two lines of metrics.jsonl")
