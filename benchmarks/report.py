@@ -15,10 +15,12 @@ JSON, format "cornernet-benchmark/1":
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -60,6 +62,7 @@ class Report:
 
     def print(self, console: Console) -> None:
         """The tables and what their numbers mean."""
+        console.print(_stage_table(self))
         console.print(_latency_table(self))
         console.print(_model_table(self.models))
         for classes, found in self.postprocessing["classes"].items():
@@ -108,19 +111,34 @@ def meaning(repeats: int) -> list[str]:
     return notes
 
 
-def _latency_table(report: Report) -> Table:
+def _table(title: str, heads: Sequence[str]) -> Table:
+    """A model column, then numbers; narrow enough for a terminal of 80 columns."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("model", overflow="fold", min_width=10)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table
+
+
+def _stage_table(report: Report) -> Table:
     height, width = report.settings["canvas"]
-    title = f"ms per image, canvas {height}x{width} (height x width), {report.settings['repeats']} batches each"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("model", overflow="fold")
-    heads = ("batch", *STAGES, *(f"p{q}" for q in PERCENTILES), "images/s", "speed")
+    title = (
+        f"ms per image by stage, p50 of {report.settings['repeats']} batches, canvas {height}x{width} (height x width)"
+    )
+    table = _table(title, ("batch", *STAGES))
+    for row in report.rows:
+        cells = [row.model, str(row.batch), *(_ms(row.stages[stage]["p50"]) for stage in STAGES)]
+        table.add_row(*cells, end_section=row.model == report.models[-1]["name"])
+    return table
+
+
+def _latency_table(report: Report) -> Table:
     accuracy = {model["name"]: model["accuracy"] for model in report.models}
     has_accuracy = any(accuracy.values())
-    for head in (*heads, *(("AP", "AP50") if has_accuracy else ())):
-        table.add_column(head, justify="right", no_wrap=True)
+    heads = ("batch", *(f"p{q}" for q in PERCENTILES), "images/s", "speed")
+    table = _table("ms per image end to end", (*heads, *(("AP", "AP50") if has_accuracy else ())))
     for row in report.rows:
         cells = [row.model, str(row.batch)]
-        cells += [_ms(row.stages[stage]["p50"]) for stage in STAGES]
         cells += [_ms(row.end_to_end[f"p{q}"]) for q in PERCENTILES]
         cells += [f"{row.images_per_s:.1f}", f"{row.speed:.2f}x"]
         if has_accuracy:
@@ -131,15 +149,13 @@ def _latency_table(report: Report) -> Table:
 
 
 def _model_table(models: list[dict[str, Any]]) -> Table:
-    table = Table(title="models; cold start in a fresh process, seconds", title_justify="left", title_style="bold")
-    for head in ("model", "runtime", "precision"):
-        table.add_column(head, overflow="fold")
-    for head in ("MB", "import", "open", "first", "process"):
-        table.add_column(head, justify="right")
+    heads = ("MB", "import", "open", "first", "process")
+    table = _table("models; cold start in a fresh process, seconds", heads)
     for model in models:
         cold = model["cold_start_s"]
         numbers = [f"{cold[key]:.2f}" if cold else "-" for key in ("import", "open", "first", "process")]
-        table.add_row(model["name"], model["runtime"], model["precision"], f"{model['bytes'] / 1e6:.1f}", *numbers)
+        name = f"{model['name']}: {model['runtime']}, {model['precision']}"
+        table.add_row(name, f"{model['bytes'] / 1e6:.1f}", *numbers)
     return table
 
 
