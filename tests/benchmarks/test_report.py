@@ -51,15 +51,14 @@ def report():
 
 
 def test_the_table_has_a_row_per_model_and_batch_with_stages_percentiles_and_ap(report):
-    console = Console(width=160, file=io.StringIO())
+    console = Console(width=80, file=io.StringIO())
     report.print(console)
     text = console.file.getvalue()
     for words in ("read", "place", "run", "post", "p50", "p90", "p99", "images/s", "AP50", "511x511"):
         assert words in text
-    row = next(line for line in text.splitlines() if "model.onnx" in line)
-    assert [cell.strip() for cell in row.strip("│").split("│")] == [
-        "model.onnx", "1", "2.00", "0.40", "45.0", "0.50", "48.1", "57.7", "72.2", "20.8", "1.98x", "0.789", "0.950",
-    ]  # fmt: skip
+    stages, total = [line.split() for line in text.splitlines() if line.split()[:2] == ["model.onnx", "1"]]
+    assert stages == ["model.onnx", "1", "2.00", "0.40", "45.0", "0.50"]
+    assert total == ["model.onnx", "1", "48.1", "57.7", "72.2", "20.8", "1.98x", "0.789", "0.950"]
     assert "within the budget of 2 ms" in text
     assert "time of a batch / its images" in text
 
