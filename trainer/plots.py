@@ -73,11 +73,14 @@ def draw_beside_truth(
     class_names: Sequence[str],
     output: Path,
     *,
-    threshold: float = 0.3,
+    threshold: float = 0.5,
     tile_px: int = 320,
     columns: int = 2,
 ) -> None:
-    """Write a sheet of pairs: left what the model found above `threshold`, right the annotated truth."""
+    """Write a sheet of pairs: left what the model found above `threshold`, right the annotated truth.
+
+    A box's score is the mean of its corners': below 0.5 one of them may well be weak.
+    """
     pairs = []
     for sample, detections in zip(samples, found, strict=True):
         image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)

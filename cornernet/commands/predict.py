@@ -32,7 +32,7 @@ def run(
         str | None, typer.Option("--json", help="File for JSON lines, - for stdout; default OUTPUT/detections.jsonl.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")] = 8,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score that is kept.")] = 0.3,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score that is kept.")] = 0.5,
     resize: Annotated[
         str | None,
         typer.Option(
