@@ -23,8 +23,12 @@ pytestmark = pytest.mark.skipif(
     "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"
 )
 
+QUICK = {("tiny", "fp32"), ("tiny", "fp16"), ("squeeze", "fp16")}
+
 PRESETS = [
-    pytest.param((name, precision), id=f"{name}-{precision}", marks=[] if name == "tiny" else [pytest.mark.slow])
+    pytest.param(
+        (name, precision), id=f"{name}-{precision}", marks=[] if (name, precision) in QUICK else [pytest.mark.slow]
+    )
     for name in ("tiny", "squeeze", "hourglass-104")
     for precision in ("fp32", "fp16")
 ]
