@@ -5,6 +5,7 @@ from pathlib import Path
 
 # One thread a process: small networks gain nothing from two, and lose much where several processes share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 
