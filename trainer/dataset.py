@@ -85,6 +85,8 @@ class CornerDataset(Dataset[Batch]):
         max_objects: int = 128,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
+        # Before workers fork: one born while another thread holds OpenCV's pool would wait for it for ever.
+        cv2.setNumThreads(0)
         self.samples, self.card, self.size, self.seed = data.samples, card, size, seed
         self.config = config if config is not None else AugmentConfig()
         self.map_size = (-(-size[0] // stride), -(-size[1] // stride))
