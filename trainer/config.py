@@ -45,7 +45,7 @@ class TrainConfig(BaseModel):
     channels_last: bool = True
     compile: bool = False
     ema_decay: float | None = Field(None, gt=0, lt=1)
-    workers: int = Field(2, ge=0)
+    workers: int = Field(0, ge=0, description="processes that prepare batches; 0: the training process itself")
 
     top_k: int | None = Field(None, ge=1, le=1000, description="corners per branch; None: the preset's")
     num_dets: int | None = Field(None, ge=1, le=3840, description="candidate boxes; None: the preset's")
