@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cornernet.benchmarks.machine import machine_facts
+from cornernet.engine.machine import machine_facts
 from cornernet.plugins.driver import Driver, DriverError
 
 ROOT = Path(__file__).resolve().parents[1]

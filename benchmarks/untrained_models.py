@@ -54,9 +54,9 @@ def _write_checkpoint(preset_name: str, path: Path) -> None:
     import torch
 
     from cornernet.engine.model_card import ModelCard
-    from cornernet.trainer.checkpoint import save_checkpoint
-    from cornernet.trainer.network import CornerNet
-    from cornernet.trainer.presets import preset
+    from cornernet.trainer.network.checkpoint import save_checkpoint
+    from cornernet.trainer.network.corner_net import CornerNet
+    from cornernet.trainer.network.presets import preset
 
     torch.manual_seed(0)
     config = preset(preset_name, CLASSES)
@@ -74,7 +74,7 @@ def _write_checkpoint(preset_name: str, path: Path) -> None:
 
 def _export(checkpoint: Path, precision: str, path: Path) -> None:
     from cornernet.export.onnx_export import export_onnx
-    from cornernet.trainer.checkpoint import load_checkpoint
+    from cornernet.trainer.network.checkpoint import load_checkpoint
 
     export_onnx(*load_checkpoint(checkpoint), path, precision=precision)  # type: ignore[arg-type]
 

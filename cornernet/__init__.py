@@ -15,12 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cornernet.engine.detections import Detections
     from cornernet.engine.detector import Detector
     from cornernet.engine.errors import BackendError, CornerNetError, ImageError, ModelError
-    from cornernet.engine.images import read_image
     from cornernet.engine.model_card import ModelCard
     from cornernet.engine.protocol import Protocol
+    from cornernet.engine.reading.images import read_image
+    from cornernet.engine.results.detections import Detections
 
 __all__ = [
     "BackendError",

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import cv2
 
-from cornernet.benchmarks.benchmark import run_benchmark
-from cornernet.benchmarks.chart import draw_chart
-from cornernet.benchmarks.report import Report
-from cornernet.engine.coco import CocoDataset, load_coco
-from cornernet.engine.detections import Detections
+from cornernet.benchmarks.latency.benchmark import run_benchmark
+from cornernet.benchmarks.latency.latency_chart import draw_chart
+from cornernet.benchmarks.latency.latency_report import Report
 from cornernet.engine.detector import Detector
-from cornernet.engine.evaluation import EvaluationReport, evaluate
-from cornernet.engine.images import read_image
+from cornernet.engine.reading.images import read_image
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.scoring.coco import CocoDataset, load_coco
+from cornernet.engine.scoring.evaluation import EvaluationReport, evaluate
 from cornernet.export.onnx_export import ExportReport, export_onnx
-from cornernet.trainer.augment import AugmentConfig
-from cornernet.trainer.checkpoint import load_checkpoint
-from cornernet.trainer.config import TrainConfig
-from cornernet.trainer.loop import train
-from cornernet.trainer.plots import draw_beside_truth, draw_scaled
-from cornernet.trainer.shapes import generate_shapes
+from cornernet.trainer.data.augment import AugmentConfig
+from cornernet.trainer.data.shapes import generate_shapes
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.plots import draw_beside_truth, draw_scaled
+from cornernet.trainer.loop.train import train
+from cornernet.trainer.network.checkpoint import load_checkpoint
 
 SIZE = (128, 128)
 """Canvas, height and width [px]."""

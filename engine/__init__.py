@@ -9,7 +9,7 @@ _HOMES = {
     "Backend": "cornernet.engine.backends",
     "BackendError": "cornernet.engine.errors",
     "CornerNetError": "cornernet.engine.errors",
-    "Detections": "cornernet.engine.detections",
+    "Detections": "cornernet.engine.results.detections",
     "Detector": "cornernet.engine.detector",
     "ImageError": "cornernet.engine.errors",
     "ModelCard": "cornernet.engine.model_card",
@@ -17,7 +17,7 @@ _HOMES = {
     "Protocol": "cornernet.engine.protocol",
     "RawDetections": "cornernet.engine.backends",
     "open_backend": "cornernet.engine.backends.open",
-    "read_image": "cornernet.engine.images",
+    "read_image": "cornernet.engine.reading.images",
 }
 
 __all__ = sorted(_HOMES)

@@ -17,17 +17,17 @@ from typing import Any, Literal
 import numpy as np
 
 from cornernet.engine.backends import Backend
-from cornernet.engine.detections import Detections
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.engine.geometry import Size
-from cornernet.engine.images import MAX_PIXELS, ImageSource, expand_sources, read_image
 from cornernet.engine.model_card import ModelCard
-from cornernet.engine.postprocess import Candidates, Suppression, suppress, to_candidates
-from cornernet.engine.prefetch import prefetch as work_ahead
-from cornernet.engine.preprocess import place_on_canvas
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
-from cornernet.engine.soft_nms import Method
-from cornernet.engine.views import View, ViewPlan, batches
+from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources, read_image
+from cornernet.engine.reading.prefetch import prefetch as work_ahead
+from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.reading.views import View, ViewPlan, batches
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.postprocess import Candidates, Suppression, suppress, to_candidates
+from cornernet.engine.results.soft_nms import Method
 
 WINDOW_BATCHES = 4
 """`predict` looks at this many batches of images together, so that equal canvases meet."""

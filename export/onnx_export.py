@@ -33,9 +33,9 @@ from cornernet.export.functions import (
 from cornernet.export.parity import Parity, check_parity
 from cornernet.export.tidy_graph import tidy
 from cornernet.export.translate import TRANSLATIONS
-from cornernet.trainer.cost import count_macs, count_parameters
-from cornernet.trainer.deployed import DeployedHeads, DeployedNetwork
-from cornernet.trainer.network import CornerNet
+from cornernet.trainer.deploy.deployed import DeployedHeads, DeployedNetwork
+from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.cost import count_macs, count_parameters
 
 IR_VERSION = 10
 _LARGEST_FILE = 2**31 - 1  # bytes; a protobuf message cannot be longer

@@ -27,9 +27,9 @@ from cornernet.engine.errors import BackendError, ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, OUTPUTS, ModelCard
 from cornernet.export.subgraph import decoder_tensors, part_between
 from cornernet.export.tidy_graph import DECODER_TENSORS
-from cornernet.trainer.decode import Candidates, Corners, cell_size, corner_group, corner_peaks
-from cornernet.trainer.deployed import DeployedHeads, DeployedNetwork
-from cornernet.trainer.network import CornerNet
+from cornernet.trainer.deploy.decode import Candidates, Corners, cell_size, corner_group, corner_peaks
+from cornernet.trainer.deploy.deployed import DeployedHeads, DeployedNetwork
+from cornernet.trainer.network.corner_net import CornerNet
 
 try:
     import onnxruntime

@@ -16,8 +16,6 @@ import torch
 from onnxscript import opset18
 from onnxscript.values import Op, Opset
 
-import cornernet.trainer.corner_pool
-import cornernet.trainer.decode  # noqa: F401  (both register torch.ops.cornernet)
 from cornernet.export.functions import DOMAIN, PLUGIN_ATTRIBUTES, VERSION
 
 op: Any = opset18  # its generated type hints know only the types of one opset each

@@ -9,8 +9,8 @@ from cornernet.benchmarks.analyses.observe import Network, Observation, Truth
 from cornernet.engine.geometry import place_fit
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.engine.protocol import DEFAULT
-from cornernet.trainer.network import CornerNet, Heads
-from cornernet.trainer.presets import preset
+from cornernet.trainer.network.corner_net import CornerNet, Heads
+from cornernet.trainer.network.presets import preset
 
 CARD = ModelCard(
     name="tiny",

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from cornernet.engine.model_card import Decoder, ModelCard
-from cornernet.trainer.network import CornerNet
-from cornernet.trainer.presets import NetworkConfig
+from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.presets import NetworkConfig
 
 MICRO = NetworkConfig(
     name="micro",

@@ -51,8 +51,8 @@ def test_the_wheels_top_level_is_cornernet_only(wheel):
 def test_prediction_works_in_a_fresh_environment_without_torch(wheel, tmp_path):
     from cornernet.engine.model_card import ModelCard
     from cornernet.export.onnx_export import export_onnx
-    from cornernet.trainer.network import CornerNet
-    from cornernet.trainer.presets import preset
+    from cornernet.trainer.network.corner_net import CornerNet
+    from cornernet.trainer.network.presets import preset
 
     network = CornerNet(preset("tiny", 2)).eval()
     card = ModelCard(

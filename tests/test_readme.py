@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cornernet.benchmarks import readme
-from cornernet.trainer.shapes import generate_shapes
+from cornernet.benchmarks import readme_tables as readme
+from cornernet.trainer.data.shapes import generate_shapes
 
 README = Path(__file__).parents[1] / "README.md"
 BIN = Path(sys.executable).parent

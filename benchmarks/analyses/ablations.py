@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 import cornernet.benchmarks
-from cornernet.benchmarks.analyses.report import Cell, Table
-from cornernet.engine.coco import CocoDataset
+from cornernet.benchmarks.analyses.analyses_report import Cell, Table
 from cornernet.engine.errors import TrainingError
-from cornernet.trainer.checkpoint import load_checkpoint
-from cornernet.trainer.config import TrainConfig
-from cornernet.trainer.loop import train
-from cornernet.trainer.validation import measure_ap
+from cornernet.engine.scoring.coco import CocoDataset
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.train import train
+from cornernet.trainer.loop.validation import measure_ap
+from cornernet.trainer.network.checkpoint import load_checkpoint
 
 COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 

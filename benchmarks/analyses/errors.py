@@ -34,13 +34,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cornernet.benchmarks.analyses.analyses_report import Cell, Table
 from cornernet.benchmarks.analyses.observe import Network, Observation, SharedClasses, Truth, corners
 from cornernet.benchmarks.analyses.quadrants import RADIUS, Peaks, peaks_of
-from cornernet.benchmarks.analyses.report import Cell, Table
-from cornernet.engine.coco import CocoDataset
-from cornernet.engine.detections import Detections
-from cornernet.engine.images import read_image
 from cornernet.engine.model_card import Decoder
+from cornernet.engine.reading.images import read_image
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.scoring.coco import CocoDataset
 
 IOU = 0.5
 MISSED = (

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.charts import plt, save
+from cornernet.benchmarks.analyses.analysis_charts import plt, save
 from cornernet.benchmarks.analyses.errors import FALSE, MISSED, Errors, Mistake, area
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
-from cornernet.engine.images import read_image
+from cornernet.engine.reading.images import read_image
 
 EXAMPLES = 4
 TRUTH, FOUND = "#18d018", "#ff3030"

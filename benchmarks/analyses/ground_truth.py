@@ -1,6 +1,6 @@
 """Table 6: what each kind of map costs. Predicted maps are replaced by the true ones, decoder and post-processing stay.
 
-The true heatmap is the training target (trainer/targets.py) of the canvas on which the image lies: 1 at each corner, a
+The true heatmap is the training target (trainer/data/targets.py) of the canvas on which the image lies: 1 at each corner, a
 gaussian around it, 0 elsewhere. As logits these are +inf, finite and -inf, so the deployed decoder finds exactly the
 corners. The paper's rows are cumulative; the last one here is not in the paper: with true embeddings too, what is
 still missing is lost by the decoder (K corners, one object a cell) and by soft-NMS.
@@ -14,15 +14,15 @@ from typing import Literal
 import numpy as np
 import torch
 
+from cornernet.benchmarks.analyses.analyses_report import Cell, Table
 from cornernet.benchmarks.analyses.observe import Network, Observation, SharedClasses, Truth
-from cornernet.benchmarks.analyses.report import Cell, Table
-from cornernet.engine.coco import CocoDataset
-from cornernet.engine.coco_stats import coco_stats
-from cornernet.engine.evaluation import result_entries
-from cornernet.engine.images import read_image
 from cornernet.engine.protocol import DEFAULT
-from cornernet.trainer.network import Heads
-from cornernet.trainer.targets import CornerTargets, corner_targets
+from cornernet.engine.reading.images import read_image
+from cornernet.engine.scoring.coco import CocoDataset
+from cornernet.engine.scoring.coco_stats import coco_stats
+from cornernet.engine.scoring.evaluation import result_entries
+from cornernet.trainer.data.targets import CornerTargets, corner_targets
+from cornernet.trainer.network.corner_net import Heads
 
 Map = Literal["heatmap", "offset", "embedding"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cornernet.benchmarks.analyses.charts import plt, save
+from cornernet.benchmarks.analyses.analysis_charts import plt, save
 from cornernet.benchmarks.analyses.observe import Network, Observation, corners
 from cornernet.benchmarks.analyses.quadrants import peaks_of
-from cornernet.engine.detections import Detections
-from cornernet.engine.draw import class_colour
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.draw import class_colour
 
 BRANCH_COLOURS = {"top-left": (255, 120, 0), "bottom-right": (0, 140, 255)}
 """RGB"""

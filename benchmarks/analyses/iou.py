@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cornernet.benchmarks.analyses.report import Cell, Table
-from cornernet.engine.coco import CocoDataset
+from cornernet.benchmarks.analyses.analyses_report import Cell, Table
 from cornernet.engine.detector import Detector
-from cornernet.engine.evaluation import evaluate
+from cornernet.engine.scoring.coco import CocoDataset
+from cornernet.engine.scoring.evaluation import evaluate
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 COLUMNS = ("AP", *(f"AP{round(100 * threshold)}" for threshold in THRESHOLDS))

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 from cornernet.engine.backends import RawDetections
-from cornernet.engine.coco import CocoDataset, Sample
-from cornernet.engine.detections import Detections
 from cornernet.engine.errors import ModelError
-from cornernet.engine.evaluation import match_classes
 from cornernet.engine.geometry import Placement, Size
 from cornernet.engine.model_card import Decoder, ModelCard
-from cornernet.engine.postprocess import Suppression, suppress, to_candidates
-from cornernet.engine.preprocess import place_on_canvas
 from cornernet.engine.protocol import DEFAULT
-from cornernet.engine.views import ViewPlan
-from cornernet.trainer.checkpoint import load_checkpoint
-from cornernet.trainer.decode import Corners, corner_group, corner_peaks
-from cornernet.trainer.deployed import DeployedHeads
-from cornernet.trainer.network import CornerNet, Heads
+from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.reading.views import ViewPlan
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.postprocess import Suppression, suppress, to_candidates
+from cornernet.engine.scoring.coco import CocoDataset, Sample
+from cornernet.engine.scoring.evaluation import match_classes
+from cornernet.trainer.deploy.decode import Corners, corner_group, corner_peaks
+from cornernet.trainer.deploy.deployed import DeployedHeads
+from cornernet.trainer.network.checkpoint import load_checkpoint
+from cornernet.trainer.network.corner_net import CornerNet, Heads
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.charts import plt, save
+from cornernet.benchmarks.analyses.analysis_charts import plt, save
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.benchmarks.analyses.observe import Network, Observation, corners
 from cornernet.engine.errors import ModelError
-from cornernet.trainer.corner_pool import bottom_pool, left_pool, right_pool, top_pool
+from cornernet.trainer.network.corner_pool import bottom_pool, left_pool, right_pool, top_pool
 
 POOLS = {"top-left": (top_pool, left_pool), "bottom-right": (bottom_pool, right_pool)}
 SEEKS = {"top-left": ("below", "to the right"), "bottom-right": ("above", "to the left")}

@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cornernet.benchmarks.analyses.analyses_report import Cell, Table, difference
 from cornernet.benchmarks.analyses.observe import Network, Observation, SharedClasses, Truth, corners
-from cornernet.benchmarks.analyses.report import Cell, Table, difference
-from cornernet.engine.coco import CocoDataset
-from cornernet.engine.images import read_image
-from cornernet.trainer.decode import Corners
+from cornernet.engine.reading.images import read_image
+from cornernet.engine.scoring.coco import CocoDataset
+from cornernet.trainer.deploy.decode import Corners
 
 RADIUS = 2.5
 """[cell]"""

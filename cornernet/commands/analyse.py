@@ -12,7 +12,7 @@ import typer
 from cornernet.options import one_of, parse_assignment, parse_size, progress_bars
 
 if TYPE_CHECKING:
-    from cornernet.benchmarks.analyses.report import Report, Table
+    from cornernet.benchmarks.analyses.analyses_report import Report, Table
 
 EXAMPLES = """
 cornernet analyse iou model.onnx data/shapes --split val
@@ -51,10 +51,10 @@ def iou(
     resize: Resize = None,
 ) -> None:
     """Table 5: AP at IoU 0.5 to 0.9, how tight the boxes are."""
-    from cornernet.benchmarks.analyses.charts import bar_chart
+    from cornernet.benchmarks.analyses.analysis_charts import bar_chart
     from cornernet.benchmarks.analyses.iou import COLUMNS, ap_by_iou, iou_table
-    from cornernet.benchmarks.models import open_detector
-    from cornernet.engine.coco import load_coco
+    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.trainer.deploy.open_model import open_detector
 
     data = load_coco(dataset, split)
     measured: dict[str, dict[str, float]] = {}
@@ -78,10 +78,10 @@ def ground_truth(
     device: Device = None,
 ) -> None:
     """Table 6: predicted maps replaced by the ground truth, through the deployed decoder."""
-    from cornernet.benchmarks.analyses.charts import bar_chart
+    from cornernet.benchmarks.analyses.analysis_charts import bar_chart
     from cornernet.benchmarks.analyses.ground_truth import COLUMNS, ap_with_true_maps, ground_truth_table
     from cornernet.benchmarks.analyses.observe import Network
-    from cornernet.engine.coco import load_coco
+    from cornernet.engine.scoring.coco import load_coco
 
     data = load_coco(dataset, split)
     network = Network.open(checkpoint, resize, device)
@@ -105,10 +105,10 @@ def quadrants(
     device: Device = None,
 ) -> None:
     """Table 3: corner mAP by quadrant of the image. --against: a checkpoint without corner pooling."""
-    from cornernet.benchmarks.analyses.charts import quadrant_chart
+    from cornernet.benchmarks.analyses.analysis_charts import quadrant_chart
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.benchmarks.analyses.quadrants import corner_map_by_quadrant, quadrant_tables
-    from cornernet.engine.coco import load_coco
+    from cornernet.engine.scoring.coco import load_coco
 
     data = load_coco(dataset, split)
     measured = {}
@@ -132,11 +132,11 @@ def errors(
     device: Device = None,
 ) -> None:
     """Figure 9: missed objects and false boxes, counted by cause, with examples."""
-    from cornernet.benchmarks.analyses.charts import error_chart
+    from cornernet.benchmarks.analyses.analysis_charts import error_chart
     from cornernet.benchmarks.analyses.errors import error_tables, find_errors
     from cornernet.benchmarks.analyses.errors_picture import draw_errors
     from cornernet.benchmarks.analyses.observe import Network
-    from cornernet.engine.coco import load_coco
+    from cornernet.engine.scoring.coco import load_coco
 
     data = load_coco(dataset, split)
     network = Network.open(checkpoint, resize, device)
@@ -160,7 +160,7 @@ def pictures(
     from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.benchmarks.analyses.pooling_picture import draw_pooling
-    from cornernet.engine.images import read_image
+    from cornernet.engine.reading.images import read_image
 
     network = Network.open(checkpoint, resize, device)
     for image in images:
@@ -203,8 +203,8 @@ def ablations(
         ablation_tables,
         run_ablations,
     )
-    from cornernet.benchmarks.analyses.charts import bar_chart
-    from cornernet.engine.coco import load_coco
+    from cornernet.benchmarks.analyses.analysis_charts import bar_chart
+    from cornernet.engine.scoring.coco import load_coco
 
     overrides: dict[str, Any] = {"preset": preset, "size": parse_size(size), "epochs": epochs}
     overrides |= {"batch_size": batch_size, **dict(parse_assignment(text) for text in set_ or [])}
@@ -270,7 +270,7 @@ def _finish(
 
     from rich.console import Console
 
-    from cornernet.benchmarks.analyses.report import Report
+    from cornernet.benchmarks.analyses.analyses_report import Report
 
     report = Report(analysis, shlex.join(["cornernet", *sys.argv[1:]]), settings, tables, notes)
     report.print(Console())

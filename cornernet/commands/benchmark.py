@@ -40,9 +40,9 @@ def run(
     """
     from rich.console import Console
 
-    from cornernet.benchmarks.benchmark import Steps, run_benchmark
-    from cornernet.benchmarks.chart import draw_chart
-    from cornernet.engine.coco import load_coco
+    from cornernet.benchmarks.latency.benchmark import Steps, run_benchmark
+    from cornernet.benchmarks.latency.latency_chart import draw_chart
+    from cornernet.engine.scoring.coco import load_coco
 
     dataset = load_coco(data, split) if data is not None else None
     with progress_bars() as bars:

@@ -100,8 +100,8 @@ def _tensorrt() -> list[Finding]:
 
 
 def _gpu() -> Finding:
-    from cornernet.benchmarks.machine import machine_facts
     from cornernet.engine.backends.cuda_memory import gpu_facts
+    from cornernet.engine.machine import machine_facts
 
     facts = gpu_facts()
     if facts is not None:
@@ -171,7 +171,7 @@ def _print(findings: list[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from cornernet.benchmarks.machine import machine_facts, summary
+    from cornernet.engine.machine import machine_facts, summary
 
     colours = {"works": "green", "missing": "dim", "broken": "bold red"}
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -11,7 +11,7 @@ from cornernet.options import MERGE_EXPONENT, one_of, parse_numbers, parse_size,
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cornernet.engine.evaluation import EvaluationReport, Stats
+    from cornernet.engine.scoring.evaluation import EvaluationReport, Stats
 
 EXAMPLES = """
 cornernet evaluate model.onnx data/shapes --split val
@@ -67,9 +67,9 @@ def run(
     """
     from rich.console import Console
 
-    from cornernet.benchmarks.models import open_detector
-    from cornernet.engine.coco import load_coco
-    from cornernet.engine.evaluation import evaluate
+    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.scoring.evaluation import evaluate
+    from cornernet.trainer.deploy.open_model import open_detector
 
     data = load_coco(dataset, split, images=images, annotations=annotations)
     settings: dict[str, Any] = {

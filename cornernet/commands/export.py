@@ -34,7 +34,7 @@ def run(
     from rich.console import Console
 
     from cornernet.export.onnx_export import export_onnx
-    from cornernet.trainer.checkpoint import load_checkpoint
+    from cornernet.trainer.network.checkpoint import load_checkpoint
 
     network, card = load_checkpoint(checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)

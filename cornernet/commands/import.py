@@ -24,8 +24,8 @@ def run(
     boxes.
     """
     from cornernet.engine.errors import ModelError
-    from cornernet.trainer.checkpoint import save_checkpoint
     from cornernet.trainer.import_weights import import_checkpoint
+    from cornernet.trainer.network.checkpoint import save_checkpoint
 
     network, card = import_checkpoint(file)
     if classes is not None:

@@ -10,7 +10,7 @@ import typer
 from cornernet.options import MERGE_EXPONENT, one_of, parse_numbers, parse_size, progress_bars
 
 if TYPE_CHECKING:
-    from cornernet.engine.detections import Detections
+    from cornernet.engine.results.detections import Detections
 
 EXAMPLES = """
 cornernet predict model.onnx photos/ -o found
@@ -58,8 +58,8 @@ def run(
     """
     if output is None and json is None:
         raise typer.BadParameter("nothing to write: give --output FOLDER, --json FILE, or both")
-    from cornernet.benchmarks.models import open_detector
-    from cornernet.engine.images import expand_sources
+    from cornernet.engine.reading.images import expand_sources
+    from cornernet.trainer.deploy.open_model import open_detector
 
     sources = list(expand_sources(images))
     lines = json or str((output or Path()) / "detections.jsonl")
@@ -119,7 +119,7 @@ def _free_name(source: str, taken: set[str]) -> str:
 def _write_picture(found: "Detections", path: Path) -> None:
     import cv2
 
-    from cornernet.engine.images import read_image
+    from cornernet.engine.reading.images import read_image
 
     assert found.path is not None
     encoded = cv2.imencode(".jpg", found.draw(read_image(found.path)), [cv2.IMWRITE_JPEG_QUALITY, 92])[1]

@@ -23,7 +23,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Same arguments, same pictures.")] = 0,
 ) -> None:
     """Draw rectangles, ellipses and triangles, small to large and overlapping, with boxes in COCO format."""
-    from cornernet.trainer.shapes import generate_shapes
+    from cornernet.trainer.data.shapes import generate_shapes
 
     sides = parse_size(size)
     assert sides is not None

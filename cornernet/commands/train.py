@@ -39,9 +39,9 @@ def run(
     Leaves in the run directory last.pt (to resume), last.safetensors and best.safetensors (to export),
     metrics.jsonl, losses.png, ap.png and predictions.png. Ctrl-C writes a checkpoint first.
     """
-    from cornernet.engine.coco import load_coco
-    from cornernet.trainer.config import TrainConfig
-    from cornernet.trainer.loop import train
+    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.trainer.loop.config import TrainConfig
+    from cornernet.trainer.loop.train import train
 
     values: dict[str, Any] = {
         "preset": preset,

@@ -220,9 +220,9 @@ def test_info_of_a_damaged_checkpoint_is_one_line(tmp_path):
 def checkpoint(tmp_path_factory):
     """A network of the smallest preset that has learnt nothing."""
     torch = pytest.importorskip("torch", reason="extra `train` is not installed")
-    from cornernet.trainer.checkpoint import save_checkpoint
-    from cornernet.trainer.network import CornerNet
-    from cornernet.trainer.presets import preset
+    from cornernet.trainer.network.checkpoint import save_checkpoint
+    from cornernet.trainer.network.corner_net import CornerNet
+    from cornernet.trainer.network.presets import preset
 
     torch.manual_seed(0)
     network = CornerNet(preset("tiny", 2)).eval()

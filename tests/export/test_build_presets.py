@@ -16,8 +16,8 @@ from cornernet.engine.backends import trt_api
 from cornernet.engine.model_card import ModelCard
 from cornernet.export.build import build_engine
 from cornernet.export.onnx_export import build_model, deployed_card
-from cornernet.trainer.network import CornerNet
-from cornernet.trainer.presets import preset
+from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.presets import preset
 
 pytestmark = pytest.mark.skipif(
     "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"

@@ -11,8 +11,8 @@ import torch
 from cornernet.engine.detector import Detector
 from cornernet.engine.model_card import HEAD_OUTPUTS
 from cornernet.export.onnx_export import build_model, deployed_card
+from cornernet.trainer.deploy.torch_backend import TorchBackend
 from cornernet.trainer.import_weights import import_checkpoint
-from cornernet.trainer.torch_backend import TorchBackend
 
 
 @pytest.fixture(scope="module")

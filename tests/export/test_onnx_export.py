@@ -16,8 +16,8 @@ from cornernet.export import onnx_export
 from cornernet.export.build import build_engine
 from cornernet.export.onnx_export import build_model, deployed_card, export_onnx, inline_functions
 from cornernet.export.parity import drawn_images
-from cornernet.trainer.presets import preset
-from cornernet.trainer.torch_backend import TorchBackend
+from cornernet.trainer.deploy.torch_backend import TorchBackend
+from cornernet.trainer.network.presets import preset
 
 # 8 * 8 cells of two canvases: more corners than the smallest map has cells, more rows than pairs of the corners.
 CROWDED = Decoder(top_k=20, num_dets=500, clamp_corners=True, reject_zero_size=True)

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import Decoder, ModelCard
-from cornernet.trainer.cost import count_macs, count_parameters
 from cornernet.trainer.import_weights.coco_classes import COCO_CATEGORY_IDS, COCO_NAMES
 from cornernet.trainer.import_weights.key_names import Origin, our_name, recognise
 from cornernet.trainer.import_weights.weight_file import read_weight_file
-from cornernet.trainer.network import CornerNet
-from cornernet.trainer.presets import NetworkConfig, preset
+from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.cost import count_macs, count_parameters
+from cornernet.trainer.network.presets import NetworkConfig, preset
 
 _CLASSES_FROM = "heads.0.top_left.heatmap.1.weight"
 _COUNTER = ".num_batches_tracked"

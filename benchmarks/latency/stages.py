@@ -1,0 +1,127 @@
+"""Time per stage, taken from outside: the same functions that `Detector` composes, one after the other, with a clock
+between them. Several models take turns batch by batch, so that a noisy machine disturbs them alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cornernet.engine.backends import Backend
+from cornernet.engine.detector import Detector
+from cornernet.engine.errors import ImageError
+from cornernet.engine.geometry import Size, place_fit
+from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.reading.images import read_image
+from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.results.postprocess import Suppression, suppress, to_candidates
+
+STAGES = ("read", "place", "run", "post")
+"""read: file to pixels. place: scale, pad. run: the model, with copies to and from a GPU. post: boxes, soft-NMS."""
+
+WARM_UP_BATCHES = 2
+PERCENTILES = (50, 90, 99)
+
+
+class BatchTime(NamedTuple):
+    """Seconds one batch took: by stage, and through `Detector.predict`, on the same images."""
+
+    stages: dict[str, float]
+    end_to_end: float
+
+
+@dataclass
+class Subject:
+    """A model under test, and what was measured: times[batch size] has one entry per repetition."""
+
+    name: str
+    backend: Backend
+    size: Size
+    times: dict[int, list[BatchTime]] = field(default_factory=dict)
+    warm_up: dict[int, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.detector = Detector(self.backend, resize="fit", size=self.size)
+
+
+def time_stages(backend: Backend, size: Size, files: Sequence[Path]) -> dict[str, float]:
+    """Seconds of each stage for one batch, the images scaled to one canvas (height, width) [px]."""
+    card, clock = backend.card, time.perf_counter
+    marks = [clock()]
+    images = [read_image(file) for file in files]
+    marks.append(clock())
+    places = [place_fit(image.shape[:2], size, DEFAULT) for image in images]
+    canvases = np.empty((len(images), *size, 3), np.uint8)
+    for image, place, canvas in zip(images, places, canvases):
+        place_on_canvas(image, place, card, DEFAULT, out=canvas)
+    marks.append(clock())
+    raw = backend.run(canvases)
+    marks.append(clock())
+    for row, place in enumerate(places):
+        suppress([to_candidates(raw, row, place, DEFAULT)], Suppression(), DEFAULT)
+    marks.append(clock())
+    return dict(zip(STAGES, np.diff(marks).tolist()))
+
+
+def time_end_to_end(detector: Detector, files: Sequence[Path]) -> float:
+    """Seconds of one call of `Detector.predict` with one batch. Raises ImageError if an image failed."""
+    start = time.perf_counter()
+    results = detector.predict(list(files), batch_size=len(files))
+    seconds = time.perf_counter() - start
+    for result in results:
+        if result.error is not None:
+            raise ImageError(f"cannot time a batch with a failure in it: {result.error}")
+    return seconds
+
+
+def measure(
+    subjects: Sequence[Subject],
+    files: Sequence[Path],
+    batches: Sequence[int],
+    repeats: int,
+    progress: Callable[[], None] | None = None,
+) -> None:
+    """Fill `times` and `warm_up` of each subject: `repeats` batches of each size.
+
+    The innermost loop is over the subjects, and the first to go changes every time, so that no model always runs in
+    the caches or on the clock that another has left behind.
+    """
+    for batch in batches:
+        for subject in subjects:
+            start = time.perf_counter()
+            for turn in range(WARM_UP_BATCHES):
+                time_stages(subject.backend, subject.size, _turn(files, turn, batch))
+                if turn == 0:
+                    subject.warm_up[batch] = time.perf_counter() - start
+            subject.times[batch] = []
+    for turn in range(repeats):
+        for batch in batches:
+            chosen = _turn(files, turn, batch)
+            for place in range(len(subjects)):
+                subject = subjects[(place + turn) % len(subjects)]
+                stages = time_stages(subject.backend, subject.size, chosen)
+                subject.times[batch].append(BatchTime(stages, time_end_to_end(subject.detector, chosen)))
+                if progress is not None:
+                    progress()
+
+
+def per_image_ms(seconds: Sequence[float], batch: int) -> dict[str, float]:
+    """Batch times -> p50, p90, p99, mean, max of the time per image [ms]: the batch's time divided by its images."""
+    values = np.asarray(seconds) * 1000 / batch
+    found = {f"p{q}": float(np.percentile(values, q)) for q in PERCENTILES}
+    return {**found, "mean": float(values.mean()), "max": float(values.max())}
+
+
+def speed_against(first: Sequence[BatchTime], other: Sequence[BatchTime]) -> float:
+    """How many times faster `other` is end to end: the median over repetitions, each compared with its neighbour."""
+    return float(np.median([a.end_to_end / b.end_to_end for a, b in zip(first, other, strict=True)]))
+
+
+def _turn(files: Sequence[Path], turn: int, batch: int) -> list[Path]:
+    """The images of one repetition: round and round, other ones every time."""
+    return [files[(turn * batch + place) % len(files)] for place in range(batch)]

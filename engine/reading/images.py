@@ -1,0 +1,159 @@
+"""Files, bytes and arrays -> (H, W, 3) uint8 BGR, refusing what would fail later, or exhaust memory now."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cornernet.engine.errors import ImageError
+from cornernet.engine.reading.image_headers import check_complete, size_from_header
+
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray
+"""A path, the content of an image file, or an array (H, W, 3) uint8 BGR."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
+"""Files taken from a directory."""
+
+MAX_PIXELS = 2**26
+"""67 million pixels: 200 MB decoded. Larger pictures are refused before they are decoded."""
+
+
+def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """One image as (H, W, 3) uint8 BGR.
+
+    Files and bytes are converted: grey becomes three equal channels, transparency is dropped, 16 bits become 8, and
+    the EXIF orientation is applied (as cv2.imread does, which the official code used). Of an animation or a multi-page
+    file the first picture is taken. Arrays are never converted: they must be (H, W, 3) uint8 in BGR order.
+
+    Raises:
+        ImageError: missing, empty, truncated or unknown file; more than `max_pixels`, judged by the header before
+        decoding;
+            an array of another shape or type.
+    """
+    if isinstance(source, np.ndarray):
+        return _check_array(source, max_pixels)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode_image(bytes(source), "image bytes", max_pixels=max_pixels)
+    if isinstance(source, str | os.PathLike):
+        return decode_image(_read_file(Path(source), max_pixels), str(source), max_pixels=max_pixels)
+    raise ImageError(
+        f"an image of type {type(source).__name__} cannot be used; "
+        "expected a path, bytes, or an array (H, W, 3) uint8 BGR"
+    )
+
+
+def decode_image(data: bytes, origin: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The content of an image file -> (H, W, 3) uint8 BGR. Raises ImageError naming `origin`; see `read_image`."""
+    if not data:
+        raise ImageError(f"{origin}: empty, zero bytes")
+    size = size_from_header(data)
+    if size is None:
+        raise ImageError(
+            f"{origin}: not an image that can be read; "
+            "expected JPEG, PNG, BMP, WebP, TIFF, GIF or PNM with an intact header"
+        )
+    _check_size(*size, origin, max_pixels)
+    check_complete(data, origin)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"{origin}: cannot be decoded: {error.err or error}") from error
+    if image is None:
+        raise ImageError(f"{origin}: cannot be decoded; the file is truncated or corrupted")
+    return image
+
+
+def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
+    """Directories and globs -> their files in sorted order; everything else passes through. Lazy.
+
+    A directory without images and a glob without a match pass through too, and fail in `read_image`.
+    An array (N, H, W, 3) counts as N images.
+    """
+    if isinstance(images, np.ndarray):
+        yield from images if images.ndim == 4 else [images]
+        return
+    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
+        images = [images]
+    for source in images:
+        yield from _find_files(source) or [source]
+
+
+def _find_files(source: ImageSource) -> Sequence[ImageSource]:
+    """The files of a directory or a glob; nothing if `source` is neither."""
+    if not isinstance(source, str | os.PathLike):
+        return []
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        if glob.has_magic(str(source)) and not path.exists():
+            names = glob.iglob(str(source), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
+            return sorted(path for path in map(Path, names) if path.is_file())
+    except OSError:
+        return []  # read_image meets the same error and puts it into the image's own result
+    return []
+
+
+def _read_file(path: Path, max_pixels: int) -> bytes:
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)  # an error if the directory may not be read
+            raise ImageError(f"{path}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}")
+        if glob.has_magic(str(path)) and not path.exists():
+            raise ImageError(f"{path}: no file matches")
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{path}: not a regular file")
+        # 8 bytes are one uncompressed 16-bit RGBA pixel; the rest is room for metadata.
+        limit, size = 8 * max_pixels + 2**26, path.stat().st_size
+        if size > limit:
+            raise ImageError(f"{path}: {size} bytes, more than any picture of max_pixels={max_pixels} needs ({limit})")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path}: cannot be read: {error}") from error
+
+
+def _check_array(array: np.ndarray, max_pixels: int) -> np.ndarray:
+    if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size:
+        _check_size(array.shape[0], array.shape[1], "array", max_pixels)
+        return array
+    advice = "Convert it first"
+    if array.size == 0:
+        advice = "It is empty"
+    elif array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
+        advice = "Grey: cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        advice = "Four channels: image[:, :, :3] drops the alpha of BGRA"
+    elif array.ndim == 3 and array.shape[0] == 3:
+        advice = "Channels first: np.ascontiguousarray(image.transpose(1, 2, 0))"
+    if array.size and array.dtype != np.uint8:
+        advice += ". " + _type_advice(array)
+    raise ImageError(f"array has shape {array.shape} and type {array.dtype}; expected (H, W, 3) uint8 BGR. {advice}.")
+
+
+def _type_advice(array: np.ndarray) -> str:
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            return "It holds NaN or infinite values; mend those first"
+        return "Floats in [0, 1]: np.rint(image * 255).astype(np.uint8)"
+    if array.dtype == np.uint16:
+        return "16 bits: (image >> 8).astype(np.uint8)"
+    return "Type: image.astype(np.uint8), if all values are in 0..255"
+
+
+def _check_size(height: int, width: int, origin: str, max_pixels: int) -> None:
+    if height < 1 or width < 1:
+        raise ImageError(f"{origin}: {width}x{height} pixels; nothing to look at")
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{origin}: {width}x{height} is {height * width} pixels, more than max_pixels={max_pixels}. "
+            "Scale it down, or raise max_pixels if memory allows."
+        )

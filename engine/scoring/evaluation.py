@@ -1,0 +1,155 @@
+"""A detector scored on a data set, by the COCO protocol."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cornernet.engine.errors import DatasetError
+from cornernet.engine.scoring.coco_stats import STATS, ClassStats, Evaluator, Stats, coco_stats
+
+if TYPE_CHECKING:
+    from cornernet.engine.detector import Detector
+    from cornernet.engine.results.detections import Detections
+    from cornernet.engine.scoring.coco import CocoDataset
+
+__all__ = [
+    "STATS",
+    "ClassStats",
+    "EvaluationReport",
+    "Evaluator",
+    "Stats",
+    "coco_stats",
+    "evaluate",
+    "match_classes",
+    "result_entries",
+]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """A detector scored on a data set.
+
+    results: the detections in COCO's result format, in the order of the data set.
+    errors:  (image file, message) of images that gave no detections because they could not be used.
+    notes:   what the reader of the numbers has to know, such as classes that the model lacks.
+    """
+
+    model: str
+    dataset: str
+    stats: Stats
+    results: list[dict[str, Any]]
+    errors: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the detections."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            **self.stats.to_dict(),
+            "errors": [{"image": image, "error": message} for image, message in self.errors],
+            "notes": list(self.notes),
+        }
+
+    def write_results(self, path: str | Path) -> None:
+        """Write the detections as a COCO result file."""
+        Path(path).write_text(json.dumps(self.results), encoding="utf-8")
+
+
+def evaluate(
+    detector: Detector,
+    dataset: CocoDataset,
+    *,
+    batch_size: int = 8,
+    progress: Callable[[int], None] | None = None,
+    evaluator: Evaluator = "auto",
+) -> EvaluationReport:
+    """Detect on every image of the data set and score against its annotation file.
+
+    Images run in order of their size, so that those of one shape share batches. An image that cannot be used counts as
+    one without detections and is named in the report.
+
+    Args:
+        detector: with its own settings (resize, mirrored view, scales, protocol).
+        progress: called with the number of images just finished.
+
+    Raises:
+        DatasetError: the model and the data set have no class in common.
+    """
+    card = detector.card
+    category_of_label, notes = match_classes(card.class_names, card.category_ids, dataset)
+    samples = sorted(dataset.samples, key=lambda sample: (sample.height, sample.width))
+    results: dict[int, list[dict[str, Any]]] = {}
+    errors = []
+    # Several batches a call lets the detector fill batches when canvases differ, and bounds the images in memory.
+    for start in range(0, len(samples), 4 * batch_size):
+        chunk = samples[start : start + 4 * batch_size]
+        detections = detector.predict([sample.path for sample in chunk], batch_size=batch_size)
+        for sample, found in zip(chunk, detections, strict=True):
+            results[sample.image_id] = result_entries(found, sample.image_id, category_of_label)
+            if found.error is not None:
+                errors.append((str(sample.path), str(found.error)))
+        if progress is not None:
+            progress(len(chunk))
+    ordered = [entry for sample in dataset.samples for entry in results[sample.image_id]]
+    return EvaluationReport(
+        model=card.name,
+        dataset=str(dataset.annotation_file),
+        stats=coco_stats(dataset.annotation_file, ordered, evaluator=evaluator),
+        results=ordered,
+        errors=tuple(errors),
+        notes=(*notes, *map(str, dataset.problems)),
+    )
+
+
+def result_entries(
+    detections: Detections, image_id: int, category_of_label: Sequence[int | None]
+) -> list[dict[str, Any]]:
+    """One image's detections in COCO's result format: x y width height [px]. Labels mapped to None are left out."""
+    return [
+        {**entry, "category_id": category_of_label[label]}
+        for entry, label in zip(detections.to_coco(image_id), detections.labels.tolist(), strict=True)
+        if category_of_label[label] is not None
+    ]
+
+
+def match_classes(
+    class_names: Sequence[str], category_ids: Sequence[int], dataset: CocoDataset
+) -> tuple[list[int | None], tuple[str, ...]]:
+    """The data set's category id of each label of the model (None: it has no such class), and notes.
+
+    Names decide, without regard to case; where the data set has a name twice, the model's category id does.
+
+    Raises:
+        DatasetError: no name in common.
+    """
+    ids_of_name: dict[str, list[int]] = {}
+    for name, category in zip(dataset.class_names, dataset.category_ids):
+        ids_of_name.setdefault(name.strip().lower(), []).append(category)
+    matched: list[int | None] = []
+    for name, own_id in zip(class_names, category_ids):
+        candidates = ids_of_name.get(name.strip().lower(), [])
+        matched.append(own_id if own_id in candidates else (candidates[0] if candidates else None))
+    if not any(category is not None for category in matched):
+        raise DatasetError(
+            f"model and data set have no class name in common: the model knows {_some(class_names)}, "
+            f"{dataset.annotation_file} has {_some(dataset.class_names)}. "
+            "Evaluate on the model's classes, or rename the categories in the annotation file."
+        )
+    unknown = [name for name, category in zip(class_names, matched) if category is None]
+    absent = [name for name, category in zip(dataset.class_names, dataset.category_ids) if category not in matched]
+    notes = []
+    if absent:
+        notes.append(f"classes the model does not know, scored as not found: {_some(absent)}")
+    if unknown:
+        notes.append(f"classes the data set does not have, their detections are left out: {_some(unknown)}")
+    return matched, tuple(notes)
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,53 @@
+from itertools import pairwise
+
+import pytest
+
+from cornernet.engine.errors import TrainingError
+from cornernet.trainer.loop.config import TrainConfig, learning_rate_at
+
+
+def test_defaults_are_the_papers_where_the_paper_names_a_value():
+    config = TrainConfig()
+    assert (config.learning_rate, config.pull_weight, config.push_weight, config.offset_weight) == (2.5e-4, 0.1, 0.1, 1)
+    assert config.size == (511, 511)
+    assert config.radius == "object"
+
+
+def test_a_toml_file_sets_fields_and_overrides_win(tmp_path):
+    file = tmp_path / "experiment.toml"
+    file.write_text('preset = "squeeze"\nepochs = 7\n[augment]\nflip = 0.25\n')
+    config = TrainConfig.read(file, epochs=9, batch_size=None)
+    assert (config.preset, config.epochs, config.batch_size) == ("squeeze", 9, TrainConfig().batch_size)
+    assert config.augment.flip == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("epochs = 0", "epochs"), ("epoch = 3", "epoch"), ("radius = 'big'", "radius"), ("[augment]\nzoom = 2", "zoom")],
+)
+def test_a_wrong_configuration_names_the_key(tmp_path, text, named):
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(TrainingError, match=named):
+        TrainConfig.read(file)
+
+
+def test_a_configuration_that_is_not_toml_is_refused(tmp_path):
+    file = tmp_path / "wrong.toml"
+    file.write_text("epochs: 3")
+    with pytest.raises(TrainingError, match="TOML"):
+        TrainConfig.read(file)
+
+
+def test_step_schedule_divides_the_rate_by_ten_for_the_last_tenth():
+    config = TrainConfig(learning_rate=1.0)
+    rates = [learning_rate_at(step, 100, config) for step in range(100)]
+    assert rates == [1.0] * 90 + [0.1] * 10
+
+
+def test_cosine_schedule_warms_up_then_falls_to_a_hundredth():
+    config = TrainConfig(learning_rate=1.0, schedule="cosine", warmup_steps=4)
+    rates = [learning_rate_at(step, 104, config) for step in range(105)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert all(later <= earlier for earlier, later in pairwise(rates[4:]))
+    assert rates[-1] == pytest.approx(0.01)

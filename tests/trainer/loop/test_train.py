@@ -1,0 +1,193 @@
+"""The loop on a handful of drawn shapes: exact resume, interruption, two processes, things that go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from cornernet.engine.errors import TrainingError
+from cornernet.engine.scoring.coco import load_coco
+from cornernet.trainer.data.shapes import generate_shapes
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.train import train
+from cornernet.trainer.network.checkpoint import load_checkpoint, load_resume
+
+SMALL = {"preset": "tiny", "size": (64, 64), "batch_size": 4, "workers": 0, "log_every": 1, "validate_every": 2}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    return generate_shapes(tmp_path_factory.mktemp("data") / "shapes", train=10, val=4, seed=3)
+
+
+def run(shapes, output, *, resume=False, init=None, validate=True, **changes):
+    config = TrainConfig(**(SMALL | changes))
+    val = load_coco(shapes, "val") if validate else None
+    return train(config, load_coco(shapes, "train"), val, output, resume=resume, init=init, device="cpu", quiet=True)
+
+
+def weights(output):
+    return load_resume(output / "last.pt")["network"]
+
+
+def metrics(output):
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_checkpoints_metrics_and_pictures(shapes, tmp_path):
+    report = run(shapes, tmp_path / "run", epochs=2, ema_decay=0.99)
+    files = {file.name for file in (tmp_path / "run").iterdir()}
+    expected = {"last.pt", "last.safetensors", "best.safetensors", "metrics.jsonl", "losses.png", "ap.png"}
+    assert expected | {"predictions.png"} == files
+    assert report.steps == 2 * 3
+    rows = metrics(tmp_path / "run")
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
+    assert any("AP" in row for row in rows)
+    network, card = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert card.class_names == load_coco(shapes, "train").class_names
+    assert card.train_size == (64, 64)
+    assert network.config.num_classes == 3
+
+
+def test_training_lowers_the_loss(shapes, tmp_path):
+    still = {"scales": (1.0,), "centre": True, "flip": 0, "colour": 0, "lighting": 0}
+    run(shapes, tmp_path / "run", epochs=20, validate=False, learning_rate=2e-3, augment=still)
+    losses = [row["loss"] for row in metrics(tmp_path / "run")]
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9, "gradient_clip": 1.0, "schedule": "cosine"}])
+def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one(shapes, tmp_path, monkeypatch, changes):
+    run(shapes, tmp_path / "whole", epochs=3, validate=False, **changes)
+    _interrupt_after(monkeypatch, steps=4)
+    report = run(shapes, tmp_path / "parts", epochs=3, validate=False, **changes)
+    assert report.interrupted and report.steps == 4
+    monkeypatch.undo()
+    assert not run(shapes, tmp_path / "parts", epochs=3, validate=False, resume=True, **changes).interrupted
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def _interrupt_after(monkeypatch, *, steps):
+    """Raise the flag that Ctrl-C raises, in the middle of the second epoch."""
+    from cornernet.trainer.loop import interrupt
+    from cornernet.trainer.loop import train as loop
+
+    class Timed(interrupt.Interrupt):
+        seen = 0
+
+        @property
+        def asked(self):
+            self.seen += 1
+            return self.seen >= steps
+
+        @asked.setter
+        def asked(self, value):
+            pass
+
+    monkeypatch.setattr(loop, "Interrupt", Timed)
+
+
+def test_resuming_another_run_is_refused_naming_what_differs(shapes, tmp_path):
+    run(shapes, tmp_path / "run", epochs=1, validate=False)
+    with pytest.raises(TrainingError, match="learning_rate"):
+        run(shapes, tmp_path / "run", epochs=2, validate=False, resume=True, learning_rate=0.5)
+    with pytest.raises(TrainingError, match="--resume"):
+        run(shapes, tmp_path / "run", epochs=2, validate=False)
+
+
+def test_fine_tuning_starts_from_the_given_weights(shapes, tmp_path):
+    run(shapes, tmp_path / "first", epochs=1, validate=False)
+    run(shapes, tmp_path / "second", epochs=1, validate=False, init=tmp_path / "first" / "last.safetensors",
+        learning_rate=1e-12, freeze_batch_norm=True)  # fmt: skip
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert all(torch.allclose(first[name].float(), second[name].float(), atol=1e-6) for name in first)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(shapes, tmp_path):
+    run(shapes, tmp_path / "run", epochs=1, validate=False)
+    good = weights(tmp_path / "run")
+    state = load_resume(tmp_path / "run" / "last.pt")
+    state["config"]["learning_rate"] = 1e20
+    torch.save(state, tmp_path / "run" / "last.pt")
+    with pytest.raises(TrainingError, match="last good checkpoint"):
+        run(shapes, tmp_path / "run", epochs=50, validate=False, resume=True, learning_rate=1e20)
+    kept = weights(tmp_path / "run")
+    assert all(torch.isfinite(tensor.float()).all() for tensor in kept.values())
+    assert all(torch.equal(good[name], kept[name]) for name in good)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast_trains_with_finite_loss(shapes, tmp_path, precision):
+    run(shapes, tmp_path / "run", epochs=1, validate=False, precision=precision)
+    assert all(row["loss"] < 1e4 for row in metrics(tmp_path / "run"))
+
+
+COMMAND = ["-m", "cornernet", "train"]
+OPTIONS = ["--preset", "tiny", "--size", "64x64", "--batch-size", "4", "--val-split", "none", "--set", "log_every=1",
+           "--set", "workers=0"]  # fmt: skip
+
+
+def test_ctrl_c_writes_a_checkpoint_and_tells_how_to_go_on(shapes, tmp_path):
+    output = tmp_path / "run"
+    command = [sys.executable, *COMMAND, str(shapes), "-o", str(output), "--epochs", "10000", *OPTIONS]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (output / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in stderr
+    assert load_resume(output / "last.pt")["step"] >= 1
+
+
+def test_two_processes_train_like_one_with_the_same_batch(shapes, tmp_path):
+    frozen = ["--set", "freeze_batch_norm=true", "--epochs", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    alone = [sys.executable, *COMMAND, str(shapes), "-o", str(tmp_path / "one"), *OPTIONS, *frozen]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    both = [*torchrun, *COMMAND, str(shapes), "-o", str(tmp_path / "two"), *OPTIONS, *frozen]
+    for command in (alone, both):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert all(torch.allclose(one[name].float(), two[name].float(), atol=2e-4) for name in one)
+    for row, twin in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert row["loss"] == pytest.approx(twin["loss"], rel=1e-4)
+
+
+COMPARE_RANKS = """
+import sys, torch, torch.distributed as dist
+from pathlib import Path
+from cornernet.engine.scoring.coco import load_coco
+from cornernet.trainer import loop
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.progress import Progress
+
+config = TrainConfig(preset="tiny", size=(64, 64), batch_size=4, workers=0, epochs=2)
+ranks = loop.join_ranks("cpu")
+run = loop._Run(config, load_coco(Path(sys.argv[1]), "train"), None, Path(sys.argv[2]), ranks)
+with Progress(2, enabled=False) as progress, loop.Interrupt() as interrupt:
+    run.to_the_end(progress, interrupt)
+mine = torch.cat([parameter.detach().flatten() for parameter in run.state.network.parameters()])
+both = [torch.empty_like(mine) for _ in range(ranks.world)]
+dist.all_gather(both, mine)
+assert ranks.world == 2 and torch.equal(both[0], both[1])
+loop.leave_ranks()
+"""
+
+
+def test_two_processes_end_with_the_same_weights(shapes, tmp_path):
+    script = tmp_path / "compare_ranks.py"
+    script.write_text(COMPARE_RANKS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"]
+    command = [*torchrun, str(script), str(shapes), str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,286 @@
+"""Samples into batches.
+
+A batch is a pure function of (seed, epoch, step): not of the number of workers or processes, nor of an interruption.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cornernet.engine.errors import DatasetError, ImageError, TrainingError
+from cornernet.engine.model_card import ModelCard
+from cornernet.engine.reading.images import read_image
+from cornernet.engine.reading.preprocess import resize
+from cornernet.engine.scoring.coco import CocoDataset, Sample
+from cornernet.trainer.data.augment import AugmentConfig, augment
+from cornernet.trainer.data.targets import CornerTargets, Radius, corner_targets
+
+_log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from cornernet.trainer.loop.config import TrainConfig
+    from cornernet.trainer.network.presets import NetworkConfig
+
+CACHE_BYTES = 2**30
+"""Decoded images are kept in memory if the whole data set needs less than this: decoding would bind a small network."""
+
+
+_WORTH_SHRINKING = 0.75
+"""Images are shrunk on reading if that leaves at most this much of their sides."""
+
+
+class Key(NamedTuple):
+    """Which sample, and which of its views: `position` counts the samples of an epoch in their shuffled order."""
+
+    epoch: int
+    position: int
+    sample: int
+
+
+class Batch(NamedTuple):
+    """images (N, 3, H, W) float32 normalised; targets with a leading batch axis; problems: report lines."""
+
+    images: Tensor
+    targets: CornerTargets
+    problems: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str, *, channels_last: bool = False) -> Batch:
+        """The same on a device; the copy runs beside the host if the memory is pinned."""
+        layout = torch.channels_last if channels_last else torch.preserve_format
+        images = self.images.to(device, non_blocking=True, memory_format=layout)
+        targets = CornerTargets(*(tensor.to(device, non_blocking=True) for tensor in self.targets))
+        return Batch(images, targets, self.problems)
+
+
+class CornerDataset(Dataset[Batch]):
+    """Sample -> augmented image and its targets, as a Batch without the batch axis.
+
+    `dataset[key]` with a Key draws from default_rng((seed, epoch, position)); a plain index counts in epoch 0.
+    Crowd regions are not trained on. A sample whose image cannot be read is replaced by the next one that can, with a
+    report line in `problems`; DatasetError if there is none.
+
+    size: (H, W) of the canvas [px]; stride: canvas pixels per heatmap cell.
+    cache_bytes: decoded images are kept in memory if all of them together need less.
+    """
+
+    def __init__(
+        self,
+        data: CocoDataset,
+        card: ModelCard,
+        *,
+        size: tuple[int, int],
+        stride: int,
+        config: AugmentConfig | None = None,
+        seed: int = 0,
+        radius: Radius = "object",
+        max_objects: int = 128,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        # Before workers fork: one born while another thread holds OpenCV's pool would wait for it for ever.
+        cv2.setNumThreads(0)
+        self.samples, self.card, self.size, self.seed = data.samples, card, size, seed
+        self.config = config if config is not None else AugmentConfig()
+        self.map_size = (-(-size[0] // stride), -(-size[1] // stride))
+        self.num_classes, self.radius, self.max_objects = len(data.class_names), radius, max_objects
+        self.cache: list[np.ndarray | str] | None = None
+        if sum(3 * height * width for height, width in map(self._stored_size, self.samples)) <= cache_bytes:
+            with ThreadPoolExecutor(4) as threads:
+                self.cache = list(threads.map(self._read, self.samples))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def crowded(self) -> list[str]:
+        """A report line for each image with more objects than the targets have rows."""
+        return [
+            f"{sample.path.name}: {count} objects; embedding and offset are learnt for the {self.max_objects} largest"
+            for sample in self.samples
+            if (count := int((~sample.crowd).sum())) > self.max_objects
+        ]
+
+    def __getitem__(self, key: int | Key) -> Batch:
+        key = key if isinstance(key, Key) else Key(0, key, key)
+        sample, stored, problems = self._readable(key.sample)
+        rng = np.random.default_rng((self.seed, key.epoch, key.position))
+        zoom = np.array([stored.shape[1] / sample.width, stored.shape[0] / sample.height] * 2)
+        objects = ~sample.crowd
+        image, boxes, labels = augment(
+            stored,
+            sample.boxes[objects] * zoom,
+            sample.labels[objects],
+            rng,
+            size=self.size,
+            config=self.config,
+            card=self.card,
+        )
+        targets = corner_targets(
+            boxes,
+            labels,
+            num_classes=self.num_classes,
+            input_size=self.size,
+            map_size=self.map_size,
+            radius=self.radius,
+            max_objects=self.max_objects,
+        )
+        planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return Batch(planes, CornerTargets(*map(torch.from_numpy, targets)), problems)
+
+    def _readable(self, index: int) -> tuple[Sample, np.ndarray, tuple[str, ...]]:
+        problems: list[str] = []
+        for step in range(len(self)):
+            at = (index + step) % len(self)
+            stored = self.cache[at] if self.cache is not None else self._read(self.samples[at])
+            if not isinstance(stored, str):
+                return self.samples[at], stored, tuple(problems)
+            problems.append(stored)
+        raise DatasetError(f"none of the {len(self)} images can be read. The first: {problems[0]}")
+
+    def _read(self, sample: Sample) -> np.ndarray | str:
+        """The image, shrunk to what the augmentation can show of it; or why it cannot be used."""
+        try:
+            image = read_image(sample.path)
+        except ImageError as error:
+            return f"{error}; another image takes its place"
+        if image.shape[:2] != (sample.height, sample.width):
+            found = f"{image.shape[1]}x{image.shape[0]}"
+            return (
+                f"{sample.path}: the image is {found} pixels, its annotation says {sample.width}x{sample.height}; "
+                "another image takes its place"
+            )
+        return resize(image, self._stored_size(sample), antialias=True)
+
+    def _stored_size(self, sample: Sample) -> tuple[int, int]:
+        """(height, width) [px] at which the augmentation, zoomed in most, still shows every pixel."""
+        full = (sample.height, sample.width)
+        fit = min(canvas / side for canvas, side in zip(self.size, full))
+        factor = fit / min(self.config.scales)
+        if self.config.resize == "original" or factor > _WORTH_SHRINKING:
+            return full
+        return max(1, round(factor * full[0])), max(1, round(factor * full[1]))
+
+
+class EpochSampler:
+    """Keys of each batch of one process.
+
+    Every epoch is shuffled anew by (seed, epoch). Its last batch is filled up from the epoch's beginning, so that all
+    batches are whole. Process r of w takes the r-th of w equal slices of each batch. Set `epoch` and `first_step`
+    before iterating. Raises TrainingError if the slices would not be equal.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        if batch_size % world:
+            raise TrainingError(
+                f"a batch of {batch_size} images cannot be shared equally by {world} processes; "
+                f"choose --batch-size {-(-batch_size // world) * world}."
+            )
+        self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
+        self.epoch = self.first_step = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch - self.first_step
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        order = np.resize(order, self.steps_per_epoch * self.batch_size)
+        share = self.batch_size // self.world
+        for step in range(self.first_step, self.steps_per_epoch):
+            start = step * self.batch_size + self.rank * share
+            yield [Key(self.epoch, place, int(order[place])) for place in range(start, start + share)]
+
+
+class TrainBatches:
+    """The batches of a training run, for one of its processes. Report lines go to `report`, each once."""
+
+    def __init__(
+        self,
+        data: CocoDataset,
+        network: NetworkConfig,
+        card: ModelCard,
+        config: TrainConfig,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        _check_size(config.size, network)
+        dataset = CornerDataset(
+            data,
+            card,
+            size=config.size,
+            stride=network.stride,
+            config=config.augment,
+            seed=config.seed,
+            radius=config.radius,
+        )
+        self._sampler = EpochSampler(len(dataset), config.batch_size, seed=config.seed, rank=rank, world=world)
+        self._report = report if report is not None else _log.warning
+        self._reported: set[str] = set()
+        if rank == 0:
+            self._tell(dataset.crowded())
+        self._loader = train_loader(dataset, self._sampler, workers=config.workers)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._sampler.steps_per_epoch
+
+    def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from `first_step` on."""
+        self._sampler.epoch, self._sampler.first_step = epoch, first_step
+        for batch in self._loader:
+            self._tell(batch.problems)
+            yield batch
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            if line not in self._reported:
+                self._reported.add(line)
+                self._report(line)
+
+
+def train_loader(dataset: CornerDataset, sampler: EpochSampler, *, workers: int = 0) -> DataLoader[Batch]:
+    """Batches in the sampler's order, made by `workers` processes (0: by this one) that live as long as the loader."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # the loader's own: a resumed run finds the global one as it was
+    )
+
+
+def collate(items: Sequence[Batch]) -> Batch:
+    """Items of CornerDataset -> a Batch."""
+    images, targets, problems = zip(*items)
+    stacked = CornerTargets(*(torch.stack(column) for column in zip(*targets)))
+    return Batch(torch.stack(images), stacked, tuple(line for lines in problems for line in lines))
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are the parallelism; OpenCV's own threads would only get in each other's way."""
+    cv2.setNumThreads(0)
+
+
+def _check_size(size: tuple[int, int], network: NetworkConfig) -> None:
+    if not all(network.is_legal_side(side) for side in size):
+        multiple = network.size_multiple
+        nearest = "x".join(str(max(multiple, round(side / multiple) * multiple)) for side in size)
+        raise TrainingError(
+            f"a canvas of {size[0]}x{size[1]} does not fit {network.name}: "
+            f"sides must be a multiple of {multiple}. The nearest is {nearest}."
+        )

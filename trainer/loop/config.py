@@ -1,0 +1,85 @@
+"""Everything that decides a training run, in one frozen object; one TOML file per experiment."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cornernet.engine.errors import TrainingError
+from cornernet.trainer.data.augment import AugmentConfig
+
+
+class TrainConfig(BaseModel):
+    """Defaults follow section 4.1 of the paper where it names a value; the rest is what a short CPU run needs.
+
+    size is (height, width) of the training canvas [px]; epochs and *_every count passes over the training images.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str = "tiny"
+    size: tuple[int, int] = (511, 511)
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(16, ge=1, description="images per optimiser step, over all processes")
+    seed: int = 317
+
+    learning_rate: float = Field(2.5e-4, gt=0)
+    schedule: Literal["step", "cosine"] = Field("step", description="step: a tenth of the rate for the last tenth")
+    warmup_steps: int = Field(0, ge=0)
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    freeze_batch_norm: bool = Field(False, description="fine-tuning with few images: keep the running statistics")
+    sync_batch_norm: bool = Field(False, description="statistics over all processes; needs a GPU")
+
+    pull_weight: float = Field(0.1, ge=0)
+    push_weight: float = Field(0.1, ge=0)
+    offset_weight: float = Field(1.0, ge=0)
+    radius: Literal["object", "fixed", "none"] = Field("object", description="Table 2: penalty reduction radius")
+    corner_pooling: bool = Field(True, description="Table 1: off trains without corner pooling")
+    augment: AugmentConfig = AugmentConfig()
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    workers: int = Field(0, ge=0, description="processes that prepare batches; 0: the training process itself")
+
+    top_k: int | None = Field(None, ge=1, le=1000, description="corners per branch; None: the preset's")
+    num_dets: int | None = Field(None, ge=1, le=3840, description="candidate boxes; None: the preset's")
+    max_distance: float | None = Field(None, gt=0, description="embedding threshold of the decoder; None: 0.5")
+    validate_every: int = Field(5, ge=1, description="epochs between two measurements of validation AP")
+    checkpoint_every: int = Field(1, ge=1, description="epochs between two resume files")
+    log_every: int = Field(10, ge=1, description="optimiser steps between two lines of metrics.jsonl")
+
+    @classmethod
+    def read(cls, file: Path | None = None, **overrides: Any) -> TrainConfig:
+        """The TOML `file`, if given, with `overrides` on top. Raises TrainingError naming the first wrong key."""
+        values: dict[str, Any] = {}
+        if file is not None:
+            try:
+                values = tomllib.loads(file.read_text())
+            except (OSError, tomllib.TOMLDecodeError) as error:
+                raise TrainingError(f"{file}: cannot be read as TOML: {error}") from error
+        values.update({key: value for key, value in overrides.items() if value is not None})
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise TrainingError(
+                f"training configuration {file or ''}: {key}: {first['msg']} (got {first['input']!r}). "
+                f"Known keys: {', '.join(sorted(cls.model_fields))}."
+            ) from error
+
+
+def learning_rate_at(step: int, total: int, config: TrainConfig) -> float:
+    """Rate of optimiser step `step` of `total` (both count from 0). Official: a tenth for the last tenth of the run."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.schedule == "step":
+        return config.learning_rate * (0.1 if step >= 0.9 * total else 1.0)
+    done = (step - config.warmup_steps) / max(1, total - config.warmup_steps)
+    return config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))

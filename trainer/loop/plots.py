@@ -1,0 +1,122 @@
+"""Pictures of a training run, for people: losses, validation AP, predictions beside truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.scoring.coco import Sample
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+LOSS_TERMS = ("focal", "pull", "push", "offset")
+
+
+def read_metrics(file: Path) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl; a line cut short by a crash is left out."""
+    lines = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def plot_losses(metrics: Sequence[dict[str, Any]], output: Path) -> None:
+    """Total loss and its four terms (Eq. 8) over optimiser steps, with the learning rate beneath."""
+    rows = [row for row in metrics if "loss" in row]
+    steps = [row["step"] for row in rows]
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, height_ratios=(4, 1))
+    top.plot(steps, [row["loss"] for row in rows], label="total", color="black", linewidth=1.8)
+    for term in LOSS_TERMS:
+        top.plot(steps, [row[term] for row in rows], label=term, linewidth=1.1)
+    top.set(ylabel="loss", yscale="log", title="Training loss")
+    top.legend(ncols=5, fontsize=8, frameon=False)
+    bottom.plot(steps, [row["learning_rate"] for row in rows], color="tab:gray")
+    bottom.set(xlabel="optimiser step", ylabel="rate")
+    _finish(figure, (top, bottom), output)
+
+
+def plot_ap(metrics: Sequence[dict[str, Any]], output: Path) -> None:
+    """Validation AP and AP50 over epochs, measured through the deployed decoder and post-processing."""
+    rows = [row for row in metrics if "AP" in row]
+    figure, axis = plt.subplots(figsize=(8, 4))
+    for name, style in (("AP", "o-"), ("AP50", "s--")):
+        axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], style, label=name, markersize=4)
+    axis.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1), title="Validation AP (COCO, IoU .5:.95)")
+    axis.legend(frameon=False, loc="lower right")
+    _finish(figure, (axis,), output)
+
+
+def _finish(figure: Any, axes: Sequence[Any], output: Path) -> None:
+    for axis in axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(output, dpi=110)
+    plt.close(figure)
+
+
+def draw_beside_truth(
+    samples: Sequence[Sample],
+    found: Sequence[Detections],
+    class_names: Sequence[str],
+    output: Path,
+    *,
+    threshold: float = 0.5,
+    tile_px: int = 320,
+    columns: int = 2,
+) -> None:
+    """Write a sheet of pairs: left what the model found above `threshold`, right the annotated truth.
+
+    A box's score is the mean of its corners': below 0.5 one of them may well be weak.
+    """
+    pairs = []
+    for sample, detections in zip(samples, found, strict=True):
+        image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)
+        if image is None or detections.error is not None:
+            continue
+        truth = Detections(
+            boxes=sample.boxes[~sample.crowd],
+            scores=np.ones(int((~sample.crowd).sum()), np.float32),
+            labels=sample.labels[~sample.crowd],
+            class_names=tuple(class_names),
+            image_size=image.shape[:2],
+        )
+        tiles = [
+            _tile(image, detections.above(threshold), tile_px, "found", scores=True),
+            _tile(image, truth, tile_px, "truth", scores=False),
+        ]
+        pairs.append(np.hstack(tiles))
+    if not pairs:
+        return
+    blank = np.full_like(pairs[0], 255)
+    pairs += [blank] * (-len(pairs) % columns)
+    rows = [np.hstack(pairs[start : start + columns]) for start in range(0, len(pairs), columns)]
+    cv2.imwrite(str(output), np.vstack(rows))
+
+
+def draw_scaled(image: np.ndarray, found: Detections, scale: float, *, scores: bool = True) -> np.ndarray:
+    """The picture at another size with its boxes, so that lines and letters keep theirs."""
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method)
+    return replace(found, boxes=found.boxes * np.float32(scale)).draw(scaled, scores=scores)
+
+
+def _tile(image: np.ndarray, found: Detections, side_px: int, title: str, *, scores: bool) -> np.ndarray:
+    """A picture with its boxes, fitted into a square tile with a title bar."""
+    drawn = draw_scaled(image, found, side_px / max(image.shape[:2]), scores=scores)[:side_px, :side_px]
+    tile = np.full((side_px + 24, side_px + 4, 3), 255, np.uint8)
+    tile[22 : 22 + drawn.shape[0], 2 : 2 + drawn.shape[1]] = drawn
+    cv2.putText(tile, title, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
+    return tile

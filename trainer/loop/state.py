@@ -1,0 +1,88 @@
+"""What must survive an interruption: weights, optimiser, averaged weights, gradient scale, step, best AP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from cornernet.engine.errors import TrainingError
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.network.corner_net import CornerNet
+
+# What a resumed run may change without becoming another run.
+RESUMABLE = {"epochs", "workers", "validate_every", "checkpoint_every", "log_every", "compile"}
+
+
+class TrainState:
+    """A run in progress. `as_dict` and `restore` are exact: a resumed run equals the uninterrupted one."""
+
+    def __init__(self, config: TrainConfig, network: CornerNet, device: torch.device) -> None:
+        self.config = config
+        self.network = network.to(device)
+        if config.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.averaged = averaged_copy(self.network, config.ema_decay) if config.ema_decay else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.step = 0
+        self.best_ap = -1.0
+
+    @property
+    def deployable(self) -> CornerNet:
+        """The weights worth keeping: the averaged ones where averaging is on."""
+        if self.averaged is None:
+            return self.network
+        assert isinstance(self.averaged.module, CornerNet)
+        return self.averaged.module
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else {},
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "best_ap": self.best_ap,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from `as_dict`. Raises TrainingError if the saved run is another one."""
+        own = self.config.model_dump(mode="json")
+        changed = sorted(key for key in own if key not in RESUMABLE and own[key] != saved["config"].get(key))
+        if changed:
+            key = changed[0]
+            raise TrainingError(
+                f"cannot resume: {', '.join(changed)} differ from the interrupted run ({key} was "
+                f"{saved['config'].get(key)!r}, now {own[key]!r}). Give the old values, or start a new run directory."
+            )
+        try:
+            self.network.load_state_dict(saved["network"])
+        except RuntimeError as error:
+            raise TrainingError(f"cannot resume: the saved weights are of another network: {error}") from error
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(saved["averaged"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.step, self.best_ap = saved["step"], saved["best_ap"]
+
+
+def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and batch-norm statistics.
+
+    The decay starts small, (1 + n) / (10 + n) after n steps, so that a short run is not an average of its random start.
+    """
+
+    def update(averages: Any, currents: Any, steps: torch.Tensor | int) -> None:
+        n = int(steps)
+        keep = min(decay, (1 + n) / (10 + n))
+        if torch.is_floating_point(averages[0]):
+            torch._foreach_lerp_(averages, currents, 1 - keep)
+        else:
+            for average, current in zip(averages, currents, strict=True):
+                average.copy_(current)
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)

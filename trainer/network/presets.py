@@ -1,0 +1,183 @@
+"""The shapes of the networks: one small dataclass, and the presets built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from cornernet.engine.errors import ModelError
+
+_CHOICES = {
+    "block": ("residual", "fire"),
+    "upsample": ("nearest", "transposed"),
+    "head_kernel": (1, 3),
+    "map_stride": (4, 8),
+}
+TIMM_PREFIX = "timm:"
+# ResNets and timm's networks reduce the canvas 32 times before a pyramid comes back up to the heatmap's stride.
+_PYRAMID_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything needed to build a CornerNet; JSON through `to_dict` and `from_dict`.
+
+    dims, modules:   channels and blocks of each hourglass level, from the heatmap's level down (section 3.5).
+    stem_channels:   a `stem_kernel` convolution, then residual blocks; each halves the canvas. stride = 2 ** len.
+    corner_pooling:  False trains the ablation of Table 1: the same convolutions, no pooling between them.
+    backbone:        "hourglass"; or "fpn-resnet50", "fpn-resnet101" (Table 4), "timm:<name>", a registered one (see
+                     trainer/network/backbones.py): one stack, map of stride `map_stride`, and the hourglass' fields unused.
+    Raises ModelError if the values do not describe a network.
+    """
+
+    name: str
+    num_classes: int
+    dims: tuple[int, ...] = ()
+    modules: tuple[int, ...] = ()
+    stem_channels: tuple[int, ...] = ()
+    stem_kernel: int = 7
+    stacks: int = 2
+    block: str = "residual"
+    upsample: str = "nearest"
+    feature_channels: int = 256
+    pool_channels: int = 128
+    head_channels: int = 256
+    head_kernel: int = 3
+    corner_pooling: bool = True
+    backbone: str = "hourglass"
+    map_stride: int = 4
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        for field, allowed in _CHOICES.items():
+            self._require(getattr(self, field) in allowed, field, f"one of {allowed}")
+        for field in ("num_classes", "stacks", "feature_channels", "pool_channels", "head_channels"):
+            self._require(getattr(self, field) >= 1, field, "at least 1")
+        if self.backbone == "hourglass":
+            self._check_hourglass()
+        else:
+            self._require(self.stacks == 1, "stacks", f"1, because {self.backbone} gives one map")
+
+    def _check_types(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "tuple[int, ...]":
+                right = isinstance(value, tuple) and all(type(item) is int and item >= 1 for item in value)
+            else:
+                right = type(value).__name__ == field.type
+            self._require(right, field.name, f"a {field.type}")
+
+    def _check_hourglass(self) -> None:
+        self._require(len(self.dims) >= 2, "dims", "two levels or more")
+        self._require(len(self.modules) == len(self.dims), "modules", f"one entry per entry of dims {self.dims}")
+        self._require(len(self.stem_channels) in (2, 3), "stem_channels", "2 entries (stride 4) or 3 (stride 8)")
+        self._require(
+            self.stem_channels[-1] == self.dims[0], "stem_channels", f"the last entry equal to dims[0], {self.dims[0]}"
+        )
+        self._require(self.stem_kernel % 2 == 1, "stem_kernel", "an odd number")
+        even = self.block == "residual" or all(channels % 2 == 0 for channels in self.dims)
+        self._require(even, "dims", "even numbers, because a fire block halves them")
+
+    def _require(self, condition: bool, field: str, expected: str) -> None:
+        if not condition:
+            raise ModelError(f"network '{self.name}': {field} is {getattr(self, field)!r}; expected {expected}.")
+
+    @property
+    def stride(self) -> int:
+        """Canvas pixels per heatmap cell [px/cell]."""
+        return 2 ** len(self.stem_channels) if self.backbone == "hourglass" else self.map_stride
+
+    @property
+    def size_multiple(self) -> int:
+        """Canvas sides are legal if rounding up to the next multiple adds fewer than `stride` pixels [px]."""
+        return self.stride * 2 ** (len(self.dims) - 1) if self.backbone == "hourglass" else _PYRAMID_MULTIPLE
+
+    def is_legal_side(self, side_px: int) -> bool:
+        """True if a canvas side [px] gives the same map sizes going down and up the network."""
+        return side_px > 0 and -side_px % self.size_multiple < self.stride
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; tuples become lists."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
+        """Inverse of `to_dict`. Raises ModelError naming unknown or missing keys and wrong values."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        missing = sorted({"name", "num_classes"} - set(values))
+        if unknown or missing:
+            raise ModelError(
+                f"network config has unknown keys {unknown} and lacks {missing}; expected a subset of {sorted(known)}. "
+                "Was it written by a newer version?"
+            )
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
+
+
+def _hourglass_104(num_classes: int) -> NetworkConfig:
+    """The paper's network (section 3.5)."""
+    return NetworkConfig(
+        name="hourglass-104",
+        num_classes=num_classes,
+        dims=(256, 256, 384, 384, 384, 512),
+        modules=(2, 2, 2, 2, 2, 4),
+        stem_channels=(128, 256),
+    )
+
+
+def _squeeze(num_classes: int) -> NetworkConfig:
+    """CornerNet-Squeeze of CornerNet-Lite: fire blocks, stride 8, one level less."""
+    return NetworkConfig(
+        name="squeeze",
+        num_classes=num_classes,
+        dims=(256, 256, 384, 384, 512),
+        modules=(2, 2, 2, 2, 4),
+        stem_channels=(128, 256, 256),
+        block="fire",
+        upsample="transposed",
+        head_kernel=1,
+    )
+
+
+def _tiny(num_classes: int) -> NetworkConfig:
+    """About 1 M parameters, most of them where the map is small, so that a CPU trains it in minutes."""
+    return NetworkConfig(
+        name="tiny",
+        num_classes=num_classes,
+        dims=(32, 48, 64, 96),
+        modules=(1, 1, 1, 2),
+        stem_channels=(16, 32),
+        stem_kernel=3,
+        stacks=1,
+        feature_channels=32,
+        pool_channels=32,
+        head_channels=32,
+        head_kernel=1,
+    )
+
+
+def _pyramid(backbone: str) -> Callable[[int], NetworkConfig]:
+    """Corners on one map of another backbone (Table 4, "FPN + Corners")."""
+    return lambda num_classes: NetworkConfig(name=backbone, num_classes=num_classes, stacks=1, backbone=backbone)
+
+
+PRESETS: dict[str, Callable[[int], NetworkConfig]] = {
+    "hourglass-104": _hourglass_104,
+    "squeeze": _squeeze,
+    "tiny": _tiny,
+    "fpn-resnet50": _pyramid("fpn-resnet50"),
+    "fpn-resnet101": _pyramid("fpn-resnet101"),
+}
+
+
+def preset(name: str, num_classes: int, **changes: Any) -> NetworkConfig:
+    """The preset of this name, or "timm:<name>", for `num_classes` classes, with single fields changed.
+
+    Raises ModelError if there is no such preset or the changes do not fit it.
+    """
+    build = _pyramid(name) if name.startswith(TIMM_PREFIX) else PRESETS.get(name)
+    if build is None:
+        raise ModelError(f"there is no network preset '{name}'; choose one of {sorted(PRESETS)} or 'timm:<name>'.")
+    return replace(build(num_classes), **changes)
