@@ -12,6 +12,7 @@ Importing this package loads neither torch nor OpenCV: a name brings its module 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +34,23 @@ __all__ = [
     "Protocol",
     "read_image",
 ]
+
+_FOLDERS = ("benchmarks", "engine", "export", "plugins", "trainer")
+
+
+def _require_links() -> None:
+    """cornernet/engine and its sisters are symbolic links in a checkout; git can be told not to make any."""
+    here = Path(__file__).parent
+    broken = [name for name in _FOLDERS if not (here / name).is_dir()]
+    if broken:
+        raise ImportError(
+            f"{here / broken[0]} is no folder: this checkout was made without symbolic links. Make it again with "
+            "`git clone -c core.symlinks=true` (on Windows in developer mode), or install a wheel: "
+            "python -m pip install cornernet-*.whl"
+        )
+
+
+_require_links()
 
 
 def __getattr__(name: str) -> Any:

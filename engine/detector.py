@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from cornernet.engine.protocol import Canvas, Protocol, find_protocol
 from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources, read_image
 from cornernet.engine.reading.prefetch import prefetch as work_ahead
 from cornernet.engine.reading.preprocess import place_on_canvas
-from cornernet.engine.reading.views import View, ViewPlan, batches
+from cornernet.engine.reading.views import Resize, View, ViewPlan, batches, canvas_to_fit
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Candidates, Suppression, suppress, to_candidates
 from cornernet.engine.results.soft_nms import Method
@@ -50,8 +50,9 @@ class Detector:
         model: path of an ONNX file or a TensorRT engine, or a Backend that is already open (it is then closed by its
             owner).
         resize: "original" keeps each image's resolution, the paper's protocol; "fit" scales every image to one canvas,
-            so that images of any size share batches.
-        size: (height, width) [px] of the canvas for "fit"; default the size the model was trained at.
+            so that images of any size share batches. None, as the command line: "fit" where a size is given or the card
+            knows the canvas of training, unless the protocol is another project's.
+        size: (height, width) [px] of the canvas for "fit"; default the card's usual one, that of training.
         canvas: how "original" pads, see Protocol.canvas; None: as the protocol says.
         protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
         mirror: run the mirrored view too; None: as the protocol says (official: yes).
@@ -71,7 +72,7 @@ class Detector:
         self,
         model: str | PathLike[str] | Backend,
         *,
-        resize: Literal["original", "fit"] = "original",
+        resize: Resize | None = None,
         size: Size | None = None,
         canvas: Canvas | None = None,
         protocol: str | Protocol = "default",
@@ -87,12 +88,10 @@ class Detector:
         self.protocol = find_protocol(protocol, canvas=canvas)
         self._owns_backend = isinstance(model, str | PathLike)
         self._backend = _open(model, backend_options)
-        if resize not in ("original", "fit"):
-            raise ValueError(f'resize={resize!r}; expected "original" or "fit"')
         self._plan = ViewPlan(
             card=self.card,
             protocol=self.protocol,
-            fit=(size or _usual_size(self.card)) if resize == "fit" else None,
+            fit=canvas_to_fit(self.card, self.protocol, resize, size),
             scales=tuple(scales),
             mirror=self.protocol.mirror if mirror is None else mirror,
         )
@@ -144,7 +143,7 @@ class Detector:
 
         size: (height, width) [px] of the canvas; default the one of "fit", else of training.
         """
-        height, width = size or self._plan.fit or _usual_size(self.card)
+        height, width = size or self._plan.fit or self.card.usual_canvas
         self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
 
     def close(self) -> None:
@@ -239,12 +238,6 @@ def _open(model: str | PathLike[str] | Backend, options: dict[str, Any]) -> Back
     if options:
         raise TypeError(f"{', '.join(options)}: options of a backend are for a path; this one is already open")
     return model
-
-
-def _usual_size(card: ModelCard) -> Size:
-    """The canvas of training; without one, four times the smallest, if the model takes it."""
-    side = min(card.max_size // card.size_multiple, 4) * card.size_multiple
-    return card.train_size or (side, side)
 
 
 def _positive(value: int, name: str) -> int:

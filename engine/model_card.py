@@ -82,6 +82,12 @@ class ModelCard(_Frozen):
             raise ValueError(f"{len(self.class_names)} class names but {len(self.category_ids)} category ids")
         return self
 
+    @property
+    def usual_canvas(self) -> tuple[int, int]:
+        """(height, width) [px] of training; if unknown, the legal square of at most 512, or the smallest."""
+        side = max(1, min(self.max_size, 512) // self.size_multiple) * self.size_multiple
+        return self.train_size or (side, side)
+
     def is_legal_side(self, side_px: int) -> bool:
         """True if a canvas side of `side_px` [px] gives the same map sizes going down and up the hourglass."""
         return 0 < side_px <= self.max_size and -side_px % self.size_multiple < self.stride

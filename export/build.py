@@ -15,10 +15,12 @@ from typing import Any, Literal, NamedTuple
 
 from cornernet.engine.backends import trt_api
 from cornernet.engine.backends.cuda_memory import gpu_facts
-from cornernet.engine.backends.engine_card import EngineCard, FileFacts, GpuFacts, Profile
+from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile
+from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import INPUT
+from cornernet.engine.whole_file import write_whole
 from cornernet.export import build_cache
 from cornernet.export.build_progress import Progress, run_watched
 from cornernet.export.inspect_engine import (
@@ -231,7 +233,7 @@ def _build(
         )
     if timing_cache:
         timings = bytes(config.get_timing_cache().serialize())
-        build_cache.replace_file(timing_cache, lambda partial: partial.write_bytes(timings))
+        write_whole(timing_cache, lambda partial: partial.write_bytes(timings))
     return plan
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from cornernet.engine.backends.engine_card import EngineCard, card_path, read_engine_card, write_engine_card
 from cornernet.engine.errors import ModelError
+from cornernet.engine.whole_file import write_whole
 
 KEPT = 16
 """Engines kept, newest use first. An hourglass-104 plan is about 400 MB in half precision."""
@@ -64,16 +65,5 @@ def store(folder: Path, draft: EngineCard, output: Path, card: EngineCard) -> No
 
 def place(output: Path, card: EngineCard, write: Callable[[Path], object]) -> None:
     """Write plan, then sidecar (it vouches for the plan), so that no reader ever sees half a file."""
-    replace_file(output, write)
+    write_whole(output, write)
     write_engine_card(output, card)
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it in place in one step; after a failure nothing is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,6 +23,7 @@ import torch
 
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.engine.whole_file import write_whole
 from cornernet.export.functions import (
     DOMAIN,
     OPSET,
@@ -81,7 +82,10 @@ def export_onnx(
     if inline:
         model = inline_functions(model)
     parity = check_parity(network, card, model)
-    _write_whole(model, output)
+    try:
+        write_whole(output, lambda partial: partial.write_bytes(model.SerializeToString()))
+    except OSError as error:
+        raise ExportError(f"cannot write {output}: {error}. Free some disk space or choose another folder.") from error
     nodes = len(model.graph.node)
     return ExportReport(output, card, output.stat().st_size, nodes, time.perf_counter() - started, parity)
 
@@ -115,7 +119,7 @@ def deployed_card(
         if not 1 <= num_dets <= 3840:
             raise ExportError(f"num_dets={num_dets}; expected 1 to 3840 (the limit of TensorRT's TopK).")
         decoder = decoder.model_copy(update={"num_dets": num_dets})
-    canvas = card.train_size or (config.size_multiple * max(1, 512 // config.size_multiple),) * 2
+    canvas = card.usual_canvas
     libraries = {name: version(name) for name in ("cornernet", "torch", "onnx", "onnxscript")}
     return card.model_copy(
         update={
@@ -200,16 +204,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _write_whole(model: onnx.ModelProto, path: Path) -> None:
-    """Write beside `path`, then rename: a full disk never leaves half a file under the final name."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise ExportError(f"cannot write {path}: {error}. Free some disk space or choose another folder.") from error

@@ -27,7 +27,7 @@ from cornernet.engine.errors import BackendError, ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, OUTPUTS, ModelCard
 from cornernet.export.subgraph import decoder_tensors, part_between
 from cornernet.export.tidy_graph import DECODER_TENSORS
-from cornernet.trainer.deploy.decode import Candidates, Corners, cell_size, corner_group, corner_peaks
+from cornernet.trainer.deploy.decode import CornerPairs, Corners, cell_size, corner_group, corner_peaks, read_cells
 from cornernet.trainer.deploy.deployed import DeployedHeads, DeployedNetwork
 from cornernet.trainer.network.corner_net import CornerNet
 
@@ -87,7 +87,7 @@ def check_parity(network: CornerNet, card: ModelCard, model: onnx.ModelProto) ->
                 _map_differences(card, got, maps) if deployed is None else _chain(card, got, peaks, maps, images)
             )
             if deployed is not None:
-                twins += _have_twins(deployed(torch.from_numpy(images)), Candidates(*(got[name] for name in OUTPUTS)))
+                twins += _have_twins(deployed(torch.from_numpy(images)), CornerPairs(*(got[name] for name in OUTPUTS)))
         worst = {name: max(worst.get(name, difference), difference) for name, difference in found.items()}
     parity = Parity(canvases, worst, len(twins), sum(twins) / len(twins) if twins else 1.0)
     _refuse_if_above_tolerance(parity, card)
@@ -132,15 +132,11 @@ def _chain(
         same = all(torch.equal(peaks[names[key]], value) for key, value in zip(("labels", "cells"), expected[1:]))
         yield f"{side}_peaks", _decoder_difference([(peaks[names["scores"]], expected[0])], same)
         scores, labels, cells, embeddings, x, y = (got[name] for name in list(names.values())[1:])
-        index, width = cells.long(), maps[f"{side}_heatmap"].shape[3]
-        across, down = (maps[f"{side}_offset"][:, axis].flatten(1).gather(1, index) for axis in (0, 1))
-        position = torch.stack([index % width + across, index // width + down])
-        position = position.relu() if card.decoder.clamp_corners else position
-        tolerance = MAP_TOLERANCE[card.precision]
-        dense = maps[f"{side}_embedding"].flatten(1)
-        scale = max(1.0, float(dense.abs().max()))
-        yield f"{side}_embedding", Difference(_largest(embeddings, dense.gather(1, index)) / scale, tolerance)
-        yield f"{side}_offset", Difference(_largest(torch.stack([x, y]), position), tolerance)
+        dense = maps[f"{side}_embedding"]
+        read, *position = read_cells(dense, maps[f"{side}_offset"], cells, clamp=card.decoder.clamp_corners)
+        tolerance, scale = MAP_TOLERANCE[card.precision], max(1.0, float(dense.abs().max()))
+        yield f"{side}_embedding", Difference(_largest(embeddings, read) / scale, tolerance)
+        yield f"{side}_offset", Difference(_largest(torch.stack([x, y]), torch.stack(position)), tolerance)
         both.append(Corners(scores, labels, embeddings, x, y))
     decoder = card.decoder
     top_left, bottom_right = both
@@ -169,7 +165,7 @@ def _largest(one: Tensor, other: Tensor) -> float:
     return float(torch.where(equal, 0.0, (one.float() - other.float()).abs()).max())
 
 
-def _have_twins(expected: Candidates, got: Candidates) -> list[bool]:
+def _have_twins(expected: CornerPairs, got: CornerPairs) -> list[bool]:
     """For each box that torch is sure of: is there one like it?"""
     twins: list[bool] = []
     for image in range(len(expected.boxes)):

@@ -142,7 +142,7 @@ def default_profile(card: ModelCard, shape: tuple[int, ...]) -> Profile:
     """
     smallest = card.size_multiple - card.stride + 1
     largest = card.max_size // card.size_multiple * card.size_multiple or card.max_size
-    height, width = (min(next_legal_side(card, side), largest) for side in card.train_size or (512, 512))
+    height, width = (min(next_legal_side(card, side), largest) for side in card.usual_canvas)
 
     def fixed(corner: tuple[int, int, int]) -> Any:
         return tuple(size if any_size < 0 else any_size for size, any_size in zip(corner, shape))

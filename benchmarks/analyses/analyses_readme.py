@@ -1,7 +1,7 @@
 """The measured tables of benchmarks/README.md, rendered from the committed results.
 
-`python -m cornernet.benchmarks.analyses.analyses_readme` writes them. A test compares the README with `render`, so no number in
-it can be typed by hand or go stale.
+`python -m cornernet.benchmarks.analyses.analyses_readme` writes them. A test compares the README with `render`,
+so no number in it can be typed by hand or go stale.
 """
 
 from __future__ import annotations

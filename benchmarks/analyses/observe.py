@@ -11,17 +11,16 @@ import torch
 from torch import Tensor
 
 from cornernet.engine.backends import RawDetections
-from cornernet.engine.errors import ModelError
-from cornernet.engine.geometry import Placement, Size
+from cornernet.engine.geometry import Placement
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.engine.protocol import DEFAULT
 from cornernet.engine.reading.preprocess import place_on_canvas
-from cornernet.engine.reading.views import ViewPlan
+from cornernet.engine.reading.views import ViewPlan, canvas_to_fit
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression, suppress, to_candidates
 from cornernet.engine.scoring.coco import CocoDataset, Sample
 from cornernet.engine.scoring.evaluation import match_classes
-from cornernet.trainer.deploy.decode import Corners, corner_group, corner_peaks
+from cornernet.trainer.deploy.decode import Corners, corner_group, corner_peaks, read_cells
 from cornernet.trainer.deploy.deployed import DeployedHeads
 from cornernet.trainer.network.checkpoint import load_checkpoint
 from cornernet.trainer.network.corner_net import CornerNet, Heads
@@ -78,7 +77,7 @@ class Network:
         self.config, self.card, self._device = network.config, card, device
         self.module = network.to(device).eval()
         self._deployed = DeployedHeads(network, card).to(device)
-        fit = analysis_canvas(card, resize)
+        fit = canvas_to_fit(card, DEFAULT, resize, None)
         self._plan = ViewPlan(card, DEFAULT, fit=fit, scales=(1.0,), mirror=False)
 
     @classmethod
@@ -121,19 +120,6 @@ class Network:
         return Detections(boxes, scores, labels, self.card.class_names, self.card.category_ids, seen.placement.image)
 
 
-def analysis_canvas(card: ModelCard, resize: str | None) -> Size | None:
-    """The one canvas (height, width) [px] that images are scaled to; None: each keeps its resolution (section 4.2).
-
-    resize "fit", "original", or None: the canvas of training where the card knows it, as in validation, else original.
-    Raises ModelError if "fit" is asked of a card without a training size.
-    """
-    if resize == "original":
-        return None
-    if resize == "fit" and card.train_size is None:
-        raise ModelError(f"{card.name}: its card has no training size to fit images to; use --resize original")
-    return card.train_size
-
-
 def corners(heads: Heads, decoder: Decoder) -> tuple[Corners, Corners]:
     """The K strongest peaks of both branches with embedding and position [cell], as the deployed decoder reads them."""
     branches = (
@@ -146,12 +132,7 @@ def corners(heads: Heads, decoder: Decoder) -> tuple[Corners, Corners]:
 
 def _branch_corners(heatmap: Tensor, embedding: Tensor, offset: Tensor, decoder: Decoder) -> Corners:
     scores, labels, cells = corner_peaks(heatmap, decoder.top_k)
-    index, width = cells.long(), heatmap.shape[3]
-    x = index % width + offset[:, 0].flatten(1).gather(1, index)
-    y = index // width + offset[:, 1].flatten(1).gather(1, index)
-    if decoder.clamp_corners:
-        x, y = x.clamp(min=0), y.clamp(min=0)
-    return Corners(scores, labels, embedding[:, 0].flatten(1).gather(1, index), x, y)
+    return Corners(scores, labels, *read_cells(embedding, offset, cells, clamp=decoder.clamp_corners))
 
 
 def decode(heads: Heads, cell_size: np.ndarray, decoder: Decoder) -> RawDetections:

@@ -22,7 +22,7 @@ from cornernet.engine.machine import machine_facts
 from cornernet.engine.reading.images import SUFFIXES, read_image
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
-from cornernet.trainer.deploy.open_model import default_canvas, open_model, runtime_of, sha256_of
+from cornernet.trainer.deploy.open_model import open_model, runtime_of, sha256_of
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _open_all(
         stack.callback(backend.close)
         if backend.card.outputs != "detections":
             raise ModelError(f"{path}: gives {backend.card.outputs}, not detections; there is nothing to post-process")
-        size = size or default_canvas(backend.card)
+        size = size or backend.card.usual_canvas
         taken = [subject.name for subject in subjects]
         name = f"{path.name}, torch.compile" if compiled else path.name
         name = name if name not in taken else f"{path.parent}/{name}"

@@ -1,6 +1,7 @@
 """From nothing to the first result: a fresh process imports, opens the model and detects once.
 
-`python -m cornernet.benchmarks.latency.cold_start MODEL HEIGHT WIDTH` prints one line of JSON; `time_cold_start` runs that.
+`python -m cornernet.benchmarks.latency.cold_start MODEL HEIGHT WIDTH` prints one line of JSON;
+`time_cold_start` runs that.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import typing
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class RawDetections(NamedTuple):
     counts: np.ndarray
 
 
-class Backend(Protocol):
+class Backend(typing.Protocol):
     """A loaded model. `run` is thread-safe; `close` frees the device."""
 
     card: ModelCard

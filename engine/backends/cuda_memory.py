@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends.engine_card import GpuFacts
+from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.errors import BackendError
 
 INSTALL = "pip install 'cuda-python>=12.9'"

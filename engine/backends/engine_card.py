@@ -6,15 +6,16 @@ The plan itself is plain TensorRT (trtexec and Triton load it); nothing of ours 
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import ModelCard
+from cornernet.engine.whole_file import write_text_whole
 
 Shape = tuple[int, int, int]
 """N, H, W: images, canvas height [px], canvas width [px]."""
@@ -78,12 +79,6 @@ class FileFacts(_Frozen):
             )
 
 
-class GpuFacts(_Frozen):
-    name: str
-    compute_capability: str = Field(description="e.g. 8.9")
-    multiprocessors: int
-
-
 class EngineCard(_Frozen):
     """The sidecar. Flags and layer types are names, never numbers: TensorRT 11 renumbered them.
 
@@ -129,10 +124,7 @@ def card_path(engine: Path) -> Path:
 
 def write_engine_card(engine: Path, card: EngineCard) -> None:
     """Atomic: a reader sees the old card or the new one."""
-    path = card_path(engine)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(card.model_dump_json(indent=1) + "\n")
-    partial.replace(path)
+    write_text_whole(card_path(engine), card.model_dump_json(indent=1) + "\n")
 
 
 def read_engine_card(engine: Path) -> EngineCard:

@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any
 
 from cornernet.engine.errors import BackendError
+from cornernet.plugins import LIBRARY_VARIABLE, library_path
 
 log = logging.getLogger("cornernet.tensorrt")
 
@@ -34,7 +35,6 @@ INSTALL = {
     "tensorrt_rtx": "pip install 'cornernet[rtx]'  (tensorrt-rtx 1.7 or newer)",
 }
 NAMESPACE = "cornernet"
-LIBRARY_VARIABLE = "CORNERNET_PLUGINS_LIBRARY"
 
 
 class TensorRT:
@@ -156,8 +156,7 @@ def find_plugin_library() -> Path | None:
 
     Raises BackendError if CORNERNET_PLUGINS_LIBRARY names a file that does not exist.
     """
-    # By name: the engine depends on no other folder, and that one does nothing but know where its library is.
-    library: Path | None = importlib.import_module("cornernet.plugins").library_path()
+    library = library_path()
     named = os.environ.get(LIBRARY_VARIABLE)
     if library is None and named:
         raise BackendError(f"{LIBRARY_VARIABLE} names {named}, which does not exist. {HOW_TO_GET_PLUGINS}")

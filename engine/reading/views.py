@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from cornernet.engine.geometry import Placement, Size, fit_canvas, place_fit, place_original
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
+
+Resize = Literal["original", "fit"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,21 @@ class ViewPlan:
                 plain = place_fit(image, fit_canvas(self.fit, self.card, scale=scale), self.protocol)
             placements += [plain, plain.mirror(self.card.trained_mirror)] if self.mirror else [plain]
         return placements
+
+
+def canvas_to_fit(card: ModelCard, protocol: Protocol, resize: str | None, size: Size | None) -> Size | None:
+    """The one canvas (height, width) [px] that all images are scaled to; None: each keeps its resolution.
+
+    The rule of every verb and of `Detector`: "fit" scales to `size`, else to the card's usual canvas; "original" keeps
+    the resolution (section 4.2). None: "fit" where a size is given or the card knows the canvas of training, as
+    validation does, unless a protocol of another project is asked for, which keeps the resolution.
+    """
+    if resize not in (None, "original", "fit"):
+        raise ValueError(f'resize={resize!r}; expected "original", "fit" or None')
+    if resize is None:
+        trained = protocol.name == "default" and card.train_size is not None
+        resize = "fit" if size is not None or trained else "original"
+    return (size or card.usual_canvas) if resize == "fit" else None
 
 
 def batches(views: Sequence[View], batch_size: int) -> Iterator[list[View]]:

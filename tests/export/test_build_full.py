@@ -11,7 +11,8 @@ import pytest
 from fake_builder import fake_builder
 from toy_onnx import write_toy
 
-from cornernet.engine.backends.engine_card import GpuFacts, read_engine_card
+from cornernet.engine.backends.engine_card import read_engine_card
+from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.errors import BackendError
 from cornernet.export import build as build_module
 from cornernet.export.build import build_engine

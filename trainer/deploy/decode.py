@@ -26,7 +26,7 @@ class Corners(NamedTuple):
     y: Tensor
 
 
-class Candidates(NamedTuple):
+class CornerPairs(NamedTuple):
     """The best D pairs, see RawDetections; boxes in the coordinates of the corners that made them."""
 
     boxes: Tensor
@@ -46,13 +46,22 @@ def corner_peaks(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.ops.cornernet.corner_peaks(logits, top_k)
 
 
+def read_cells(embedding: Tensor, offset: Tensor, cells: Tensor, *, clamp: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Embedding and position [cell] at `cells` (N, K) of dense maps (N, 1, h, w) and (N, 2, h, w): the slow twin of
+    heads that are computed at these cells only. clamp: see Decoder.clamp_corners. Returns embeddings, x, y, (N, K)."""
+    index, width = cells.long(), offset.shape[3]
+    x = index % width + offset[:, 0].flatten(1).gather(1, index)
+    y = index // width + offset[:, 1].flatten(1).gather(1, index)
+    return embedding[:, 0].flatten(1).gather(1, index), x.relu() if clamp else x, y.relu() if clamp else y
+
+
 def corner_group(
     top_left: Corners,
     bottom_right: Corners,
     num_dets: int = 1000,
     max_distance: float = 0.5,
     reject_zero_size: bool = False,
-) -> Candidates:
+) -> CornerPairs:
     """Pair corners of one class with close embeddings (section 3.3); the best `num_dets` pairs by mean score.
 
     A pair survives if its labels are equal and not -1, its embeddings differ by at most `max_distance`, and
@@ -60,7 +69,7 @@ def corner_group(
     slot, then lower bottom-right slot. Unused rows: box 0, score -1, corner scores 0, label -1.
     """
     found = torch.ops.cornernet.corner_group(*top_left, *bottom_right, num_dets, max_distance, reject_zero_size)
-    return Candidates(*found)
+    return CornerPairs(*found)
 
 
 def read_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:

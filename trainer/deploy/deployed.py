@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cornernet.engine.model_card import Decoder, ModelCard
-from cornernet.trainer.deploy.decode import Candidates, Corners, cell_size, corner_group, corner_peaks, read_windows
+from cornernet.trainer.deploy.decode import CornerPairs, Corners, cell_size, corner_group, corner_peaks, read_windows
 from cornernet.trainer.deploy.fold_batch_norm import fold_batch_norms
 from cornernet.trainer.network.corner_net import CornerHeads, CornerNet, Heads, StackHeads
 
@@ -86,7 +86,7 @@ class DeployedNetwork(nn.Module):
         self.bottom_right = DeployedCorner(heads.bottom_right, card.decoder, self.features.dtype)
         self.eval().requires_grad_(False)
 
-    def forward(self, images: Tensor) -> Candidates:
+    def forward(self, images: Tensor) -> CornerPairs:
         top_left, bottom_right = self.features(images)
         decoder = self.decoder
         found = corner_group(

@@ -11,8 +11,6 @@ from typing import Any
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.open import open_backend
 from cornernet.engine.detector import Detector
-from cornernet.engine.geometry import Size
-from cornernet.engine.model_card import ModelCard
 
 
 def open_model(path: str | Path, *, threads: int | None = None, compiled: bool = False) -> Backend:
@@ -40,20 +38,11 @@ def open_model(path: str | Path, *, threads: int | None = None, compiled: bool =
 
 
 @contextmanager
-def open_detector(
-    path: str | Path, *, resize: str | None = None, size: Size | None = None, protocol: str = "default", **settings: Any
-) -> Iterator[Detector]:
-    """A detector over any model file, closed in the end. `settings`: of `Detector`.
-
-    resize None: "fit" where a size is given or the card knows the canvas of training, as validation does, unless a
-    protocol of another project is asked for, which keeps the resolution.
-    """
+def open_detector(path: str | Path, **settings: Any) -> Iterator[Detector]:
+    """A detector over any model file, closed in the end. `settings`: of `Detector`."""
     backend = open_model(path)
     try:
-        if resize is None:
-            fits = size is not None or (protocol == "default" and backend.card.train_size is not None)
-            resize = "fit" if fits else "original"
-        with Detector(backend, resize=resize, size=size, protocol=protocol, **settings) as detector:  # type: ignore[arg-type]
+        with Detector(backend, **settings) as detector:
             yield detector
     finally:
         backend.close()
@@ -63,14 +52,6 @@ def runtime_of(backend: Backend) -> str:
     """What runs it, such as 'ONNX Runtime CPU': for ONNX Runtime the provider that really started."""
     providers = getattr(backend, "active_providers", None)
     return f"{backend.name} {providers[0].removesuffix('ExecutionProvider')}" if providers else backend.name
-
-
-def default_canvas(card: ModelCard) -> Size:
-    """(height, width) [px]: the training size, else the legal square of at most 512."""
-    if card.train_size is not None:
-        return card.train_size
-    side = max(card.size_multiple, min(card.max_size, 512) // card.size_multiple * card.size_multiple)
-    return side, side
 
 
 def sha256_of(path: str | Path) -> str:

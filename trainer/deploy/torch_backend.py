@@ -10,7 +10,7 @@ import torch
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import ModelCard
-from cornernet.trainer.deploy.decode import Candidates
+from cornernet.trainer.deploy.decode import CornerPairs
 from cornernet.trainer.deploy.deployed import DeployedNetwork
 from cornernet.trainer.network.corner_net import CornerNet
 
@@ -34,7 +34,7 @@ class TorchBackend:
         self.name = "PyTorch compiled" if compiled else "PyTorch"
         self.card = card
         self.device = torch.device(device)
-        self._network: Callable[[torch.Tensor], Candidates] | None = None
+        self._network: Callable[[torch.Tensor], CornerPairs] | None = None
         try:
             deployed = DeployedNetwork(network, card, half=half).to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts

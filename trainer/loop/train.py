@@ -24,14 +24,15 @@ from cornernet.engine.errors import TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.trainer.data.dataset import Batch, TrainBatches
-from cornernet.trainer.loop import plots
+from cornernet.trainer.loop import plots, resume_file
+from cornernet.trainer.loop.card import make_card
 from cornernet.trainer.loop.config import TrainConfig, learning_rate_at
 from cornernet.trainer.loop.distributed import Ranks, any_rank, join_ranks, leave_ranks, sum_over_ranks
 from cornernet.trainer.loop.interrupt import Interrupt
 from cornernet.trainer.loop.losses import LossTerms, ObjectCounts, corner_loss, count_objects
 from cornernet.trainer.loop.progress import Progress
 from cornernet.trainer.loop.state import TrainState
-from cornernet.trainer.loop.validation import make_card, measure_ap, predict_samples
+from cornernet.trainer.loop.validation import measure_ap, predict_samples
 from cornernet.trainer.network import checkpoint
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import preset
@@ -67,7 +68,7 @@ def train(
     try:
         run = _Run(config, train_data, val_data, output, ranks)
         if resume:
-            run.state.restore(checkpoint.load_resume(output / "last.pt"))
+            run.state.restore(resume_file.load_resume(output / "last.pt"))
         elif (output / "last.pt").exists():
             raise TrainingError(f"{output} already holds a run; continue it with --resume or choose another directory.")
         elif init is not None:
@@ -193,7 +194,7 @@ class _Run:
             self._check_finite(float("nan"))
         if self.ranks.is_main:
             checkpoint.save_checkpoint(self.output / "last.safetensors", self.state.deployable, self.card)
-            checkpoint.save_resume(self.output / "last.pt", self.state.as_dict())
+            resume_file.save_resume(self.output / "last.pt", self.state.as_dict())
 
     def _append(self, row: dict[str, float]) -> None:
         if self.ranks.is_main:

@@ -1,12 +1,9 @@
-"""Weights as safetensors with the model card in the metadata; resume files as tensors and plain containers only."""
+"""Weights as safetensors with model card and network configuration in the metadata."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -14,6 +11,7 @@ import torch
 
 from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
+from cornernet.engine.whole_file import write_whole
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import NetworkConfig
 
@@ -28,7 +26,16 @@ def save_checkpoint(path: Path, network: CornerNet, card: ModelCard) -> None:
     """
     metadata = {METADATA_KEY: card.to_json(), NETWORK_KEY: json.dumps(network.config.to_dict())}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    _write_whole(path, lambda temporary: safetensors.torch.save_file(state, temporary, metadata=metadata))
+    try:
+        write_whole(path, lambda partial: safetensors.torch.save_file(state, partial, metadata=metadata))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: Exception) -> TrainingError:
+    """What a training run says when one of its files cannot be written."""
+    kept = f"the last good file {path} is kept" if path.exists() else "nothing was written before"
+    return TrainingError(f"cannot write {path}: {error}; {kept}. Free some disk space, then run again with --resume.")
 
 
 def load_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
@@ -89,34 +96,3 @@ def transfer_weights(network: CornerNet, state: dict[str, torch.Tensor]) -> list
         raise ModelError("no entry of the given weights fits this network; is it another preset?")
     network.load_state_dict(fitting, strict=False)
     return [name for name in own if name not in fitting]
-
-
-def save_resume(path: Path, state: dict[str, Any]) -> None:
-    """Write a resume file (tensors, plain containers), whole or not at all. TrainingError if the disk is full."""
-    _write_whole(path, lambda temporary: torch.save(state, temporary))
-
-
-def load_resume(path: Path) -> dict[str, Any]:
-    """Read a resume file without executing anything in it. Raises TrainingError if it is missing or damaged."""
-    if not path.is_file():
-        raise TrainingError(f"{path}: nothing to resume from; start without --resume.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for a damaged file
-        raise TrainingError(f"{path}: not a readable resume file ({error}). Start again without --resume.") from error
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside `path`, then rename: a crash or a full disk never leaves half a file under the final name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        kept = f"the last good file {path} is kept" if path.exists() else "nothing was written before"
-        raise TrainingError(
-            f"cannot write {path}: {error}; {kept}. Free some disk space, then run again with --resume."
-        ) from error

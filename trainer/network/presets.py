@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from cornernet.engine.errors import ModelError
+from cornernet.engine.model_card import Decoder
 
 _CHOICES = {
     "block": ("residual", "fire"),
@@ -27,7 +28,7 @@ class NetworkConfig:
     stem_channels:   a `stem_kernel` convolution, then residual blocks; each halves the canvas. stride = 2 ** len.
     corner_pooling:  False trains the ablation of Table 1: the same convolutions, no pooling between them.
     backbone:        "hourglass"; or "fpn-resnet50", "fpn-resnet101" (Table 4), "timm:<name>", a registered one (see
-                     trainer/network/backbones.py): one stack, map of stride `map_stride`, and the hourglass' fields unused.
+                     trainer/network/backbones.py): one stack, map of stride `map_stride`, the hourglass' fields unused.
     Raises ModelError if the values do not describe a network.
     """
 
@@ -181,3 +182,10 @@ def preset(name: str, num_classes: int, **changes: Any) -> NetworkConfig:
     if build is None:
         raise ModelError(f"there is no network preset '{name}'; choose one of {sorted(PRESETS)} or 'timm:<name>'.")
     return replace(build(num_classes), **changes)
+
+
+PRESET_DECODERS = {
+    "hourglass-104": Decoder(top_k=100, num_dets=1000),
+    "squeeze": Decoder(top_k=20, num_dets=100),  # CornerNet-Lite's configuration
+    "tiny": Decoder(top_k=60, num_dets=200),
+}

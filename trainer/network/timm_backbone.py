@@ -8,8 +8,7 @@ import timm
 from torch import Tensor, nn
 
 from cornernet.engine.errors import ModelError
-from cornernet.trainer.network.backbones import FeaturePyramid
-from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.feature_pyramid import FeaturePyramid
 
 
 class TimmExtractor(nn.Module):
@@ -30,15 +29,14 @@ class TimmExtractor(nn.Module):
         return self.network(images)
 
 
-def load_pretrained(network: CornerNet) -> None:
+def load_pretrained(backbone: nn.Module) -> None:
     """Replace the random weights of a timm backbone by timm's pretrained ones (downloaded, or from its cache).
 
     They were trained on RGB; the first convolution is turned to BGR, the order of our cards, whose mean and deviation
     are close to ImageNet's. Raises ModelError if the backbone is not timm's.
     """
-    backbone = network.backbone
     if not isinstance(backbone, FeaturePyramid) or not isinstance(backbone.extractor, TimmExtractor):
-        raise ModelError(f"pretrained weights exist for timm backbones; this is '{network.config.backbone}'.")
+        raise ModelError(f"pretrained weights exist for timm backbones; this is {type(backbone).__name__}.")
     extractor = backbone.extractor
     extractor.network.load_state_dict(_create(extractor.name, pretrained=True).state_dict())
     swap_red_and_blue(extractor.network)

@@ -5,9 +5,8 @@ import oracles
 import pytest
 from analysed_scene import CARD, random_network, scene
 
-from cornernet.benchmarks.analyses.observe import Network, analysis_canvas, decode
+from cornernet.benchmarks.analyses.observe import Network, decode
 from cornernet.engine.detector import Detector
-from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import Decoder
 from cornernet.trainer.deploy.torch_backend import TorchBackend
 
@@ -65,15 +64,6 @@ def test_pool_inputs_are_those_of_the_last_stack_and_leave_no_hooks():
     module = network.module.corners[-1].top_left
     assert not module.vertical._forward_hooks and not module.horizontal._forward_hooks
     assert float(first.min()) >= 0  # after the ReLU
-
-
-def test_fit_needs_a_card_that_knows_its_training_size():
-    card = CARD.model_copy(update={"train_size": None})
-    assert analysis_canvas(card, None) is None
-    assert analysis_canvas(CARD, None) == (64, 64)
-    assert analysis_canvas(CARD, "original") is None
-    with pytest.raises(ModelError, match="--resize original"):
-        analysis_canvas(card, "fit")
 
 
 def test_a_scene_of_known_corners_gives_its_boxes():

@@ -25,7 +25,7 @@ from cornernet.benchmarks.latency.stages import (
 from cornernet.engine.errors import BackendError, ImageError, ModelError
 from cornernet.engine.reading.images import read_image
 from cornernet.trainer.deploy import open_model as models
-from cornernet.trainer.deploy.open_model import default_canvas, open_detector, open_model, runtime_of, sha256_of
+from cornernet.trainer.deploy.open_model import open_detector, open_model, runtime_of, sha256_of
 
 SIZE = (128, 128)
 
@@ -201,9 +201,9 @@ def test_post_processing_is_timed_on_two_thousand_candidates():
 
 
 def test_the_canvas_is_that_of_training_or_a_legal_one():
-    assert default_canvas(make_card(train_size=(384, 512))) == (384, 512)
-    assert default_canvas(make_card()) == (512, 512)
-    assert default_canvas(make_card(max_size=300)) == (256, 256)
+    assert make_card(train_size=(384, 512)).usual_canvas == (384, 512)
+    assert make_card().usual_canvas == (512, 512)
+    assert make_card(max_size=300).usual_canvas == (256, 256)
 
 
 def test_an_onnx_file_opens_with_its_provider_and_threads(bright_model):

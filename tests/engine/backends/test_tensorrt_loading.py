@@ -12,7 +12,8 @@ from tensorrt_rig import write_engine
 from toy_onnx import toy_card
 
 from cornernet.engine.backends.cuda_memory import Cuda
-from cornernet.engine.backends.engine_card import FileFacts, GpuFacts
+from cornernet.engine.backends.engine_card import FileFacts
+from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.backends.tensorrt import TensorRTBackend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, ModelError

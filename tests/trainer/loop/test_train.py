@@ -14,8 +14,9 @@ from cornernet.engine.errors import TrainingError
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.resume_file import load_resume
 from cornernet.trainer.loop.train import train
-from cornernet.trainer.network.checkpoint import load_checkpoint, load_resume
+from cornernet.trainer.network.checkpoint import load_checkpoint
 
 SMALL = {"preset": "tiny", "size": (64, 64), "batch_size": 4, "workers": 0, "log_every": 1, "validate_every": 2}
 

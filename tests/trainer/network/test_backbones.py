@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import ModelCard
-from cornernet.trainer.network.backbones import BACKBONES, FeaturePyramid, build_backbone, register_backbone
+from cornernet.trainer.network.backbones import BACKBONES, build_backbone, register_backbone
 from cornernet.trainer.network.checkpoint import load_checkpoint, save_checkpoint
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.cost import count_parameters
+from cornernet.trainer.network.feature_pyramid import FeaturePyramid
 from cornernet.trainer.network.presets import NetworkConfig, preset
 from cornernet.trainer.network.resnet import resnet50, resnet101
 
@@ -157,5 +158,5 @@ def test_swapping_red_and_blue_twice_changes_nothing_and_once_reads_bgr(timm):
 def test_pretrained_weights_are_refused_for_other_backbones(timm):
     from cornernet.trainer.network.timm_backbone import load_pretrained
 
-    with pytest.raises(ModelError, match="this is 'hourglass'"):
-        load_pretrained(CornerNet(preset("tiny", 2)))
+    with pytest.raises(ModelError, match="this is HourglassBackbone"):
+        load_pretrained(CornerNet(preset("tiny", 2)).backbone)

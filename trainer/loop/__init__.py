@@ -1,0 +1,4 @@
+"""The training run: configuration, steps, losses, validation, checkpoints, resume, several processes.
+
+Start with train.py, which composes the others; config.py lists what can be set.
+"""

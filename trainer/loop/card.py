@@ -1,0 +1,37 @@
+"""The model card of a network that is about to be trained."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import torch
+
+from cornernet.engine.model_card import Decoder, ModelCard
+from cornernet.engine.scoring.coco import CocoDataset
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.cost import count_macs, count_parameters
+from cornernet.trainer.network.presets import PRESET_DECODERS
+
+
+def make_card(config: TrainConfig, network: CornerNet, data: CocoDataset) -> ModelCard:
+    """The card of a network trained on `data`: classes, canvas rule, decoder, cost."""
+    decoder = PRESET_DECODERS.get(config.preset, Decoder())
+    changes = {"top_k": config.top_k, "num_dets": config.num_dets, "max_distance": config.max_distance}
+    decoder = decoder.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    multiple = network.config.size_multiple
+    canvas = tuple(-(-side // multiple) * multiple for side in config.size)
+    return ModelCard(
+        name=network.config.name,
+        class_names=data.class_names,
+        category_ids=data.category_ids,
+        stride=network.config.stride,
+        size_multiple=multiple,
+        max_size=max(1024, *canvas),
+        train_size=(canvas[0], canvas[1]),
+        decoder=decoder,
+        parameters=count_parameters(network).inference,
+        gmacs={f"{canvas[0]}x{canvas[1]}": round(count_macs(network.config, *canvas) / 1e9, 3)},
+        versions={"cornernet": version("cornernet"), "torch": torch.__version__},
+        source=f"trained on {data.annotation_file.name}",
+    )
