@@ -40,10 +40,10 @@ def test_the_wheels_top_level_is_cornernet_only(wheel):
         "cornernet/__init__.py",
         "cornernet/py.typed",
         "cornernet/engine/detector.py",
-        "cornernet/trainer/loop.py",
+        "cornernet/trainer/loop/train.py",
         "cornernet/export/onnx_export.py",
         "cornernet/plugins/__init__.py",
-        "cornernet/benchmarks/benchmark.py",
+        "cornernet/benchmarks/latency/benchmark.py",
         "cornernet/benchmarks/ablations/full.toml",
     } <= set(names)
 

@@ -1,8 +1,8 @@
 """Table 6: what each kind of map costs. Predicted maps are replaced by the true ones, decoder and post-processing stay.
 
 The true heatmap is the training target (trainer/data/targets.py) of the canvas on which the image lies: 1 at each
-corner, a gaussian around it, 0 elsewhere. As logits these are +inf, finite and -inf, so the deployed decoder finds exactly the
-corners. The paper's rows are cumulative; the last one here is not in the paper: with true embeddings too, what is
+corner, a gaussian around it, 0 elsewhere. As logits these are +inf, finite and -inf, so the deployed decoder finds
+just these corners. The paper's rows are cumulative; the last one here is not in the paper: with true embeddings too, what is
 still missing is lost by the decoder (K corners, one object a cell) and by soft-NMS.
 """
 

@@ -62,7 +62,7 @@ def canvas_to_fit(card: ModelCard, protocol: Protocol, resize: str | None, size:
     validation does, unless a protocol of another project is asked for, which keeps the resolution.
     """
     if resize not in (None, "original", "fit"):
-        raise ValueError(f'resize={resize!r}; expected "original", "fit" or None')
+        raise ValueError(f'resize={resize!r}; expected "original" or "fit", or None')
     if resize is None:
         trained = protocol.name == "default" and card.train_size is not None
         resize = "fit" if size is not None or trained else "original"
