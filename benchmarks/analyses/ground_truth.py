@@ -2,8 +2,8 @@
 
 The true heatmap is the training target (trainer/data/targets.py) of the canvas on which the image lies: 1 at each
 corner, a gaussian around it, 0 elsewhere. As logits these are +inf, finite and -inf, so the deployed decoder finds
-just these corners. The paper's rows are cumulative; the last one here is not in the paper: with true embeddings too, what is
-still missing is lost by the decoder (K corners, one object a cell) and by soft-NMS.
+just these corners. The paper's rows are cumulative; the last one here is not in the paper: with true embeddings too,
+what is still missing is lost by the decoder (K corners, one object a cell) and by soft-NMS.
 """
 
 from __future__ import annotations
