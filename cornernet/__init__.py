@@ -44,7 +44,7 @@ def _require_links() -> None:
     broken = [name for name in _FOLDERS if not (here / name).is_dir()]
     if broken:
         raise ImportError(
-            f"{here / broken[0]} is no folder: this checkout was made without symbolic links. Make it again with "
+            f"{here / broken[0]} is no folder: its checkout was made without symbolic links. Make it again with "
             "`git clone -c core.symlinks=true` (on Windows in developer mode), or install a wheel: "
             "python -m pip install cornernet-*.whl"
         )
