@@ -7,6 +7,7 @@
             print(found.path, found.names, found.boxes)
 
 Importing this package loads neither torch nor OpenCV: a name brings its module when it is first used.
+Start with cli.py for the command line; for everything else with engine/detector.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """CUDA kernels and TensorRT plugins: libcornernet_plugins.so, and where to find it.
 
-The folder's C++ is described in README.md beside this file. From Python: `library_path()` for TensorRT's plugin
+Start with README.md, which describes the folder's C++. From Python: `library_path()` for TensorRT's plugin
 registry, `cornernet.plugins.launchers` to call a kernel on device pointers. Nothing here needs numpy or torch.
 """
 

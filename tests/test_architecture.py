@@ -2,11 +2,14 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from source_imports import imports_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {
@@ -19,6 +22,9 @@ MAY_IMPORT = {
 }
 """Folder -> the folders of ours that it may import. Only cornernet/ (the front door) sees everything."""
 
+RUNS = {("benchmarks/gpu_check.py", "cornernet.__main__")}
+"""Processes that may be started across these borders: the check on a GPU runs the commands that a user would."""
+
 SOURCES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONG_LIMITED = sorted(
@@ -29,18 +35,12 @@ LONG_LIMITED = sorted(
     if "build" not in path.parts
 )
 LIMIT = 300
+PACKAGES = sorted(path.parent for path in SOURCES if path.name == "__init__.py")
+PRODUCT_VERBS = ("predict", "evaluate", "doctor", "info", "export", "build", "import", "train")
 
 
-def imports_of(path: Path) -> list[str]:
-    """Full names of the modules and members that a file imports, inside functions too."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import; write cornernet.<folder>"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
 def folder_of(name: str) -> str | None:
@@ -52,10 +52,6 @@ def folder_of(name: str) -> str | None:
     return second if second in MAY_IMPORT else "cornernet"
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
 @pytest.mark.parametrize("folder", MAY_IMPORT)
 def test_imports_go_one_way(folder):
     wrong = [
@@ -63,8 +59,97 @@ def test_imports_go_one_way(folder):
         for path in (ROOT / folder).rglob("*.py")
         for name in imports_of(path)
         if (target := folder_of(name)) is not None and target not in MAY_IMPORT[folder]
+        if (name_of(path), name) not in RUNS
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'importlib.import_module("cornernet.trainer.loop.train")',
+        'import_module(f"cornernet.trainer.{name}")',
+        'subprocess.run([sys.executable, "-m", "cornernet.trainer.loop.train"])',
+        'subprocess.run([sys.executable, "-c", "from cornernet.trainer.loop import train"])',
+        'CODE = """\nimport sys\nimport cornernet.trainer.loop.train\n"""',
+        "def late():\n    from cornernet.trainer.loop import train",
+    ],
+)
+def test_an_import_is_seen_however_it_is_written(line, tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(f'"""from cornernet.export import build, in a docstring, is no import."""\n{line}\n')
+    assert [folder_of(name) for name in imports_of(path) if name.startswith("cornernet")] == ["trainer"]
+
+
+def test_the_front_door_run_as_a_module_is_seen_and_the_name_of_a_log_is_none(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text('run([sys.executable, "-m", "cornernet", "train"])\nlogging.getLogger("cornernet.tensorrt")\n')
+    assert [folder_of(name) for name in imports_of(path)] == ["cornernet"]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "cornernet" else ("cornernet", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules of ours that it imports when it runs, in functions and by string too."""
+    modules = {module_name(path): path for path in SOURCES}
+
+    def target(name: str) -> str | None:
+        return next((known for known in (name, name.rpartition(".")[0]) if known in modules), None)
+
+    return {
+        module: {found for name in imports_of(path, types=False) if (found := target(name)) not in (None, module)}
+        for module, path in modules.items()
+    }
+
+
+def reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Everything that `start` imports, directly or through others."""
+    found: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = graph[ahead.pop()] - found
+        found |= new
+        ahead += new
+    return found
+
+
+def test_no_two_files_need_each_other(graph):
+    circles = [module for module in graph if module in reached(graph, module)]
+    assert circles == []
+
+
+@pytest.mark.parametrize("verb", PRODUCT_VERBS)
+def test_a_product_verb_imports_no_benchmark(verb, graph):
+    assert [name for name in reached(graph, f"cornernet.commands.{verb}") if "benchmarks" in name] == []
+
+
+def test_of_the_plugins_the_engine_imports_only_where_the_library_is():
+    names = {name for path in (ROOT / "engine").rglob("*.py") for name in imports_of(path)}
+    plugins = {name for name in names if name.startswith("cornernet.plugins")}
+    assert plugins == {"cornernet.plugins.library_path", "cornernet.plugins.LIBRARY_VARIABLE"}
+
+
+@pytest.mark.parametrize("folder", PACKAGES, ids=name_of)
+def test_a_folder_says_what_lives_there_and_what_to_read_first(folder):
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert 2 <= len(said.splitlines()) <= 16
+    first = re.search(r"[Ss]tart with ([\w./]+\.(?:py|md))", said)
+    assert first, f"{name_of(folder)}/__init__.py names no file to start with"
+    assert (folder / first[1]).is_file(), first[1]
+
+
+def test_no_two_modules_have_the_same_name():
+    """A verb's module has the verb's name, which may be that of the file that does the work; __init__ has no other."""
+    homes = defaultdict(list)
+    for path in SOURCES:
+        if path.name != "__init__.py" and path.parent != ROOT / "cornernet" / "commands":
+            homes[path.stem].append(name_of(path))
+    assert {stem: paths for stem, paths in homes.items() if len(paths) > 1} == {}
 
 
 def test_the_engine_never_imports_torch():

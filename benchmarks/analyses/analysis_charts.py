@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from PIL import Image  # comes with matplotlib
 
-from cornernet.benchmarks.analyses.errors import FALSE, MISSED, Errors
+from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors
 from cornernet.benchmarks.analyses.quadrants import BRANCHES, QUADRANTS, QuadrantAP
 
 matplotlib.use("Agg")

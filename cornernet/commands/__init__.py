@@ -1,5 +1,7 @@
 """The verbs of the command line, one module each: `cornernet <verb>` runs `cornernet.commands.<verb>`.
 
+Start with predict.py. A module has its verb's name, which may be that of the file doing the work (train, build).
+
 A module here is imported whenever the list of verbs is shown, so it imports nothing heavy at its top (no torch, onnx,
 OpenCV or numpy; a test checks). It provides:
 

@@ -133,8 +133,8 @@ def errors(
 ) -> None:
     """Figure 9: missed objects and false boxes, counted by cause, with examples."""
     from cornernet.benchmarks.analyses.analysis_charts import error_chart
-    from cornernet.benchmarks.analyses.errors import error_tables, find_errors
     from cornernet.benchmarks.analyses.errors_picture import draw_errors
+    from cornernet.benchmarks.analyses.mistakes import error_tables, find_errors
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.engine.scoring.coco import load_coco
 

@@ -1,4 +1,7 @@
-"""Runtimes behind one interface: canvases in, raw detections out. One file per optional dependency."""
+"""Runtimes behind one interface: canvases in, raw detections out. One file per optional dependency.
+
+Start with open.py, which chooses; onnxruntime.py is a backend in one file, tensorrt.py the one of several.
+"""
 
 from __future__ import annotations
 

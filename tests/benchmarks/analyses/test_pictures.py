@@ -10,9 +10,9 @@ from analysed_scene import CARD, random_network, scene, truth
 from oracles import corner_pool
 
 from cornernet.benchmarks.analyses.analysis_charts import bar_chart, error_chart, quadrant_chart
-from cornernet.benchmarks.analyses.errors import Errors, Scene
 from cornernet.benchmarks.analyses.errors_picture import crop_window, draw_errors
 from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps, over_image, to_image_plane
+from cornernet.benchmarks.analyses.mistakes import Errors, Scene
 from cornernet.benchmarks.analyses.pooling_picture import POOLS, draw_pooling, pooled_channel
 from cornernet.benchmarks.analyses.quadrants import BRANCHES, QUADRANTS
 from cornernet.engine.errors import ModelError

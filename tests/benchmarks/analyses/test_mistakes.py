@@ -9,7 +9,7 @@ from analysed_scene import CARD, random_network, scene, truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cornernet.benchmarks.analyses.errors import (
+from cornernet.benchmarks.analyses.mistakes import (
     FALSE,
     MISSED,
     Scene,
