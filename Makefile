@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow lint bench gpu-check clean
+.PHONY: quickstart test test-slow test-python test-lowest lint bench gpu-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -21,6 +21,20 @@ test: lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# The engine where a user installs it: make test-python PYTHON=python3.13
+TRIAL := build/trial-$(notdir $(PYTHON))
+LOWEST := build/lowest.txt
+test-python:
+	$(PYTHON) -m venv --clear $(TRIAL)
+	$(TRIAL)/bin/python -m pip install --quiet $(CONSTRAINED) '.[cpu,fast]' pytest hypothesis onnx
+	$(TRIAL)/bin/pytest -q -p no:cacheprovider -m "not slow" tests/engine
+
+# The same with the lowest version of each package that pyproject.toml allows.
+test-lowest:
+	mkdir -p build
+	sed -nE 's/^[^#]*"([a-z-]+)(\[[a-z,]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > $(LOWEST)
+	$(MAKE) test-python CONSTRAINED='--constraint $(LOWEST)'
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -18,15 +18,16 @@ EXPERIMENTS = {"bccd": ("bccd", "train", "test"), "overfit": ("bccd_ci16", "trai
 """Configuration in benchmarks/experiments: the data set's folder, the split to train on, the split to score."""
 
 TITLES = {
-    "bccd": "Photographs of blood cells (BCCD): 205 to train `tiny` from scratch, 72 to test, 30 minutes on two cores:",
-    "overfit": "Twelve of these photographs by heart, within five minutes on two cores:",
+    "bccd": "Photographs of blood cells (BCCD), {trained} to train `{model}` from scratch, {images} to test:",
+    "overfit": "{images} of these photographs by heart:",
 }
+"""Every number in a title is a result's: of the scored images, and of those that the data set has to train on."""
 
 
 def render() -> str:
     """Latency and accuracy of the quickstart's model, then accuracy on photographs."""
     parts = [_latency(_read("quickstart/benchmark.json"))]
-    parts += [_accuracy(name, title) for name, title in TITLES.items() if (RESULTS / f"{name}.json").exists()]
+    parts += [_accuracy(name) for name in TITLES if (RESULTS / f"{name}.json").exists()]
     return "\n".join(parts)
 
 
@@ -67,8 +68,10 @@ def _latency(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _accuracy(name: str, title: str) -> str:
+def _accuracy(name: str) -> str:
     result = _read(f"{name}.json")
+    trained = _read("analyses/bccd/ablations.json")["settings"]["train_images"]
+    title = TITLES[name].format(trained=trained, images=result["images"], model=result["model"])
     values, classes = result["values"], result["per_class"]
     lines = [title, "", "```bash", *commands(name), "```", ""]
     lines += ["| class | objects | AP | AP50 |", "|---|---|---|---|"]

@@ -1,10 +1,20 @@
-"""What a source file imports, found in its text: statements, names in strings, code in strings."""
+"""Which folder may import which, and what a source file imports: statements, names in strings, code in strings."""
 
 import ast
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+
+MAY_IMPORT = {
+    "engine": {"engine", "plugins"},
+    "plugins": {"plugins"},
+    "trainer": {"trainer", "engine"},
+    "export": {"export", "trainer", "engine"},
+    "benchmarks": {"benchmarks", "export", "trainer", "engine", "plugins"},
+    "cornernet": {"cornernet", "benchmarks", "export", "trainer", "engine", "plugins"},
+}
+"""Folder -> the folders of ours that it may import. Only cornernet/ (the front door) sees everything."""
 
 FOLDERS = ("benchmarks", "engine", "export", "plugins", "trainer")
 NAME = re.compile(r"cornernet(?:\.\w+)+\.?")

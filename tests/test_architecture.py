@@ -9,19 +9,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from source_imports import imports_of
+from source_imports import MAY_IMPORT, imports_of
 
 ROOT = Path(__file__).resolve().parents[1]
-MAY_IMPORT = {
-    "engine": {"engine", "plugins"},
-    "plugins": {"plugins"},
-    "trainer": {"trainer", "engine"},
-    "export": {"export", "trainer", "engine", "plugins"},
-    "benchmarks": {"benchmarks", "export", "trainer", "engine", "plugins"},
-    "cornernet": {"cornernet", "benchmarks", "export", "trainer", "engine", "plugins"},
-}
-"""Folder -> the folders of ours that it may import. Only cornernet/ (the front door) sees everything."""
-
 RUNS = {("benchmarks/gpu_check.py", "cornernet.__main__")}
 """Processes that may be started across these borders: the check on a GPU runs the commands that a user would."""
 

@@ -7,7 +7,7 @@ import typer
 
 EXAMPLES = """
 cornernet quickstart
-# a look at the whole chain in a minute; the model will not be good
+# a quick look at the whole chain; the model will not be good
 cornernet quickstart -o glance --train-images 60 --test-images 12 --epochs 2 --repeats 3
 """
 
@@ -23,7 +23,7 @@ def run(
 ) -> None:
     """Draw shapes, train the tiny network, export it, check it against torch, predict, evaluate and benchmark.
 
-    About seven minutes on two cores. Leaves the model, pictures of what it found, plots and the latency table.
+    Minutes on two cores. Leaves the model, pictures of what it found, plots and the latency table.
     """
     from rich.console import Console
 

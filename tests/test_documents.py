@@ -1,0 +1,116 @@
+"""What README.md and its sisters name exists: files, make targets, commands with their options, versions."""
+
+import importlib.util
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from source_imports import FOLDERS, MAY_IMPORT
+
+from cornernet.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "plugins/README.md")]
+TOP = r"(?:engine|trainer|export|plugins|benchmarks|tests|cornernet)/"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+README = PAGES[0].read_text(encoding="utf-8")
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def code_lines(page: Path) -> list[str]:
+    """Everything set as code: what is between backticks, and the lines of blocks without their comments."""
+    text = text_of(page)
+    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.partition("  #")[0] for block in blocks for line in block.splitlines()]
+    return [line.strip() for line in (*lines, *re.findall(r"`([^`]+)`", prose)) if line.strip()]
+
+
+def commands(start: str) -> list:
+    return [
+        pytest.param(line, id=f"{page.relative_to(ROOT)}: {line}")
+        for page in PAGES
+        for line in dict.fromkeys(code_lines(page))
+        if line.startswith(start)
+    ]
+
+
+@pytest.mark.parametrize("line", commands("cornernet "))
+def test_a_command_that_a_page_shows_can_be_parsed(line):
+    words = shlex.split(line.replace("...", ""))[1:]
+    words = words[:-1] if words[-1] == "--help" else words
+    command, name = typer.main.get_command(app), "cornernet"
+    while words and hasattr(command, "commands"):
+        name = words.pop(0)
+        command = command.commands[name]
+    if words:  # a verb alone needs no more than to exist
+        command.make_context(name, words).close()
+
+
+@pytest.mark.parametrize("line", commands("python -m "))
+def test_a_module_that_a_page_runs_exists(line):
+    module = shlex.split(line)[2]
+    assert importlib.util.find_spec(module), line
+
+
+@pytest.mark.parametrize("line", commands("make "))
+def test_a_make_target_that_a_page_names_exists(line):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{shlex.split(line)[1]}:", makefile, re.MULTILINE)
+    assert re.search(rf"^\.PHONY:.* {shlex.split(line)[1]}( |$)", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_folders_that_a_page_names_exist(page):
+    text = text_of(page)
+    linked = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    named = re.findall(rf"`({TOP}[^`\s<*]*)`", text)
+    missing = [name for name in linked if not (page.parent / name).exists()]
+    assert missing + [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_a_page_to_read_first_fits_one_page():
+    assert len(text_of(ROOT / "CONTRIBUTING.md").splitlines()) <= 60
+
+
+def folder_rows() -> dict[str, str]:
+    """Folder -> what it imports, as the README's table says."""
+    table = README.partition("| folder | is | imports |\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[1:]]
+    return {cells[0].strip(" `/"): cells[-1].strip(" |") for cells in rows}
+
+
+def test_the_readme_lists_each_folder_of_the_code():
+    sources = [path.parent for top in ("cornernet", *FOLDERS) for path in (ROOT / top).rglob("__init__.py")]
+    assert folder_rows().keys() - {"tests"} == {str(path.relative_to(ROOT)) for path in sources}
+
+
+def test_the_readmes_imports_are_those_that_the_architecture_allows():
+    for folder, allowed in MAY_IMPORT.items():
+        said = folder_rows()[folder]
+        named = set(re.findall(r"`(\w+)`", said))
+        if said.startswith(("everything", "all but")):
+            named = MAY_IMPORT.keys() - named
+        assert named - {folder} == allowed - {folder}, folder
+
+
+def test_python_versions_are_the_same_wherever_they_are_stated():
+    versions = [line.rpartition(" ")[2] for line in PYPROJECT["project"]["classifiers"] if ":: 3." in line]
+    lowest = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    assert versions[0] == lowest == PYPROJECT["tool"]["mypy"]["python_version"]
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{lowest.replace('.', '')}"
+    assert f"Python {lowest} or newer" in README
+    assert f"tests run on {', '.join(versions[:-1])} and {versions[-1]}" in README
+    assert f"sys.version_info >= ({lowest.replace('.', ', ')})" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_tensorrt_versions_are_those_of_the_gpu_extra():
+    (requirement,) = [line for line in PYPROJECT["project"]["optional-dependencies"]["gpu"] if "tensorrt" in line]
+    low, high = re.fullmatch(r"tensorrt>=([\d.]+),<(\d+)", requirement).groups()
+    assert f"TensorRT {low} to {int(high) - 1}" in README
