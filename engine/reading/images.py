@@ -11,16 +11,15 @@ import cv2
 import numpy as np
 
 from cornernet.engine.errors import ImageError
-from cornernet.engine.reading.image_headers import check_complete, size_from_header
+from cornernet.engine.printable import printable
+from cornernet.engine.reading.headers import checked_content, read_header
+from cornernet.engine.reading.headers.header import MAX_PIXELS, check_size
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray
 """A path, the content of an image file, or an array (H, W, 3) uint8 BGR."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
 """Files taken from a directory."""
-
-MAX_PIXELS = 2**26
-"""67 million pixels: 200 MB decoded. Larger pictures are refused before they are decoded."""
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -30,17 +29,19 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
     the EXIF orientation is applied (as cv2.imread does, which the official code used). Of an animation or a multi-page
     file the first picture is taken. Arrays are never converted: they must be (H, W, 3) uint8 in BGR order.
 
+    Memory and time are bounded by what a file really holds: one that claims far more than it can hold is refused
+    before it is decoded, a blank scan of 20 million pixels never is. `Header.check` states the bounds.
+
     Raises:
         ImageError: missing, empty, truncated or unknown file; more than `max_pixels`, judged by the header before
-        decoding;
-            an array of another shape or type.
+            decoding; a decompression bomb; an array of another shape or type.
     """
     if isinstance(source, np.ndarray):
         return _check_array(source, max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         return decode_image(bytes(source), "image bytes", max_pixels=max_pixels)
     if isinstance(source, str | os.PathLike):
-        return decode_image(_read_file(Path(source), max_pixels), str(source), max_pixels=max_pixels)
+        return decode_image(_read_file(source, max_pixels), printable(source), max_pixels=max_pixels)
     raise ImageError(
         f"an image of type {type(source).__name__} cannot be used; "
         "expected a path, bytes, or an array (H, W, 3) uint8 BGR"
@@ -51,20 +52,25 @@ def decode_image(data: bytes, origin: str, *, max_pixels: int = MAX_PIXELS) -> n
     """The content of an image file -> (H, W, 3) uint8 BGR. Raises ImageError naming `origin`; see `read_image`."""
     if not data:
         raise ImageError(f"{origin}: empty, zero bytes")
-    size = size_from_header(data)
-    if size is None:
+    header = read_header(data)
+    if header is None:
         raise ImageError(
             f"{origin}: not an image that can be read; "
             "expected JPEG, PNG, BMP, WebP, TIFF, GIF or PNM with an intact header"
         )
-    _check_size(*size, origin, max_pixels)
-    check_complete(data, origin)
+    header.check(len(data), origin, max_pixels)
+    content = np.frombuffer(checked_content(data, origin), np.uint8)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"{origin}: cannot be decoded: {error.err or error}") from error
     if image is None:
         raise ImageError(f"{origin}: cannot be decoded; the file is truncated or corrupted")
+    size = (header.height, header.width)
+    if image.shape[:2] not in (size, size[::-1]):  # EXIF may turn it
+        raise ImageError(
+            f"{origin}: cannot be decoded; {size[1]}x{size[0]} in the header, {image.shape[:2]} in the data"
+        )
     return image
 
 
@@ -85,7 +91,7 @@ def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[Imag
 
 def _find_files(source: ImageSource) -> Sequence[ImageSource]:
     """The files of a directory or a glob; nothing if `source` is neither."""
-    if not isinstance(source, str | os.PathLike):
+    if not isinstance(source, str | os.PathLike) or not os.fspath(source):
         return []
     path = Path(source)
     try:
@@ -94,36 +100,42 @@ def _find_files(source: ImageSource) -> Sequence[ImageSource]:
         if glob.has_magic(str(source)) and not path.exists():
             names = glob.iglob(str(source), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
             return sorted(path for path in map(Path, names) if path.is_file())
-    except OSError:
+    except (OSError, ValueError):
         return []  # read_image meets the same error and puts it into the image's own result
     return []
 
 
-def _read_file(path: Path, max_pixels: int) -> bytes:
+def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
+    name = printable(source)
+    if not name:
+        raise ImageError("an empty path; expected a file, a directory or a glob ('.' is the current directory)")
+    path = Path(source)
     try:
         if path.is_dir():
             next(path.iterdir(), None)  # an error if the directory may not be read
-            raise ImageError(f"{path}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}")
+            raise ImageError(f"{name}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}")
         if glob.has_magic(str(path)) and not path.exists():
-            raise ImageError(f"{path}: no file matches")
+            raise ImageError(f"{name}: no file matches")
         if path.exists() and not path.is_file():
-            raise ImageError(f"{path}: not a regular file")
+            raise ImageError(f"{name}: not a regular file")
         # 8 bytes are one uncompressed 16-bit RGBA pixel; the rest is room for metadata.
         limit, size = 8 * max_pixels + 2**26, path.stat().st_size
         if size > limit:
-            raise ImageError(f"{path}: {size} bytes, more than any picture of max_pixels={max_pixels} needs ({limit})")
+            raise ImageError(f"{name}: {size} bytes, more than any picture of max_pixels={max_pixels} needs ({limit})")
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{path}: cannot be read: {error}") from error
+        raise ImageError(f"{name}: no such file") from error
+    except ImageError:
+        raise
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read: {error.strerror or type(error).__name__}") from error
+    except ValueError as error:  # a zero byte or a lone surrogate in the name
+        raise ImageError(f"{name}: cannot be read: {printable(str(error))}") from error
 
 
 def _check_array(array: np.ndarray, max_pixels: int) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8 and array.size:
-        _check_size(array.shape[0], array.shape[1], "array", max_pixels)
+        check_size(array.shape[0], array.shape[1], "array", max_pixels)
         return array
     advice = "Convert it first"
     if array.size == 0:
@@ -147,13 +159,3 @@ def _type_advice(array: np.ndarray) -> str:
     if array.dtype == np.uint16:
         return "16 bits: (image >> 8).astype(np.uint8)"
     return "Type: image.astype(np.uint8), if all values are in 0..255"
-
-
-def _check_size(height: int, width: int, origin: str, max_pixels: int) -> None:
-    if height < 1 or width < 1:
-        raise ImageError(f"{origin}: {width}x{height} pixels; nothing to look at")
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{origin}: {width}x{height} is {height * width} pixels, more than max_pixels={max_pixels}. "
-            "Scale it down, or raise max_pixels if memory allows."
-        )

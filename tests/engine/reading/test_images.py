@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cornernet.engine.errors import ImageError
-from cornernet.engine.reading.image_headers import size_from_header
 from cornernet.engine.reading.images import decode_image, expand_sources, read_image
 
 FORMATS = [".jpg", ".png", ".bmp", ".webp", ".tiff", ".ppm"]
@@ -21,29 +20,6 @@ def noise(height=37, width=53, channels=3, dtype=np.uint8):
 
 def encode(image, suffix, *options):
     return cv2.imencode(suffix, image, list(options))[1].tobytes()
-
-
-@pytest.mark.parametrize("suffix", FORMATS)
-def test_the_header_tells_the_size_without_decoding(suffix):
-    assert size_from_header(encode(noise(), suffix)) == (37, 53)
-
-
-def test_headers_of_variants_are_understood():
-    image = noise(channels=4)
-    assert size_from_header(encode(image, ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)) == (37, 53)  # lossless
-    assert size_from_header(encode(noise(), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)) == (37, 53)
-    assert size_from_header(b"P5\n# a comment\n12 7\n255\n" + bytes(84)) == (7, 12)
-    assert size_from_header(b"GIF89a" + struct.pack("<HH", 20, 10)) == (10, 20)
-    assert size_from_header(b"RIFF\0\0\0\0WEBPVP8X\n\0\0\0\0\0\0\0" + b"\x34\0\0\x24\0\0") == (37, 53)
-    big_endian = b"MM\0*" + struct.pack(">IH", 8, 2) + struct.pack(">HHIHH", 256, 3, 1, 53, 0)
-    assert size_from_header(big_endian + struct.pack(">HHII", 257, 4, 1, 37)) == (37, 53)
-    core = b"BM" + bytes(12) + struct.pack("<IHH", 12, 53, 37)
-    assert size_from_header(core) == (37, 53)
-
-
-@pytest.mark.parametrize("data", [b"x", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0\xff\xff\xff\xff", b"P6 ", b"BM"])
-def test_a_broken_header_is_no_size(data):
-    assert size_from_header(data) is None
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm"])
