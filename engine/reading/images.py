@@ -68,9 +68,8 @@ def decode_image(data: bytes, origin: str, *, max_pixels: int = MAX_PIXELS) -> n
         raise ImageError(f"{origin}: cannot be decoded; the file is truncated or corrupted")
     size = (header.height, header.width)
     if image.shape[:2] not in (size, size[::-1]):  # EXIF may turn it
-        raise ImageError(
-            f"{origin}: cannot be decoded; {size[1]}x{size[0]} in the header, {image.shape[:2]} in the data"
-        )
+        found = f"{image.shape[1]}x{image.shape[0]}"
+        raise ImageError(f"{origin}: cannot be decoded; {size[1]}x{size[0]} in the header, {found} in the data")
     return image
 
 
@@ -93,12 +92,13 @@ def _find_files(source: ImageSource) -> Sequence[ImageSource]:
     """The files of a directory or a glob; nothing if `source` is neither."""
     if not isinstance(source, str | os.PathLike) or not os.fspath(source):
         return []
-    path = Path(source)
+    name = os.fsdecode(source)
+    path = Path(name)
     try:
         if path.is_dir():
             return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-        if glob.has_magic(str(source)) and not path.exists():
-            names = glob.iglob(str(source), recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
+        if glob.has_magic(name) and not path.exists():
+            names = glob.iglob(name, recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
             return sorted(path for path in map(Path, names) if path.is_file())
     except (OSError, ValueError):
         return []  # read_image meets the same error and puts it into the image's own result
@@ -109,7 +109,7 @@ def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
     name = printable(source)
     if not name:
         raise ImageError("an empty path; expected a file, a directory or a glob ('.' is the current directory)")
-    path = Path(source)
+    path = Path(os.fsdecode(source))
     try:
         if path.is_dir():
             next(path.iterdir(), None)  # an error if the directory may not be read

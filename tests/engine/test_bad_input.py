@@ -1,6 +1,7 @@
 """Whatever is handed in, the rest of the batch is returned, in order; models that cannot be used say why."""
 
 import cv2
+import hostile_images
 import numpy as np
 import onnx
 import onnx.helper
@@ -39,6 +40,9 @@ BAD = {
     "too many pixels": (np.zeros((300, 400, 3), np.uint8), "more than max_pixels=100000"),
     "a name of 5000 letters": ("a" * 5000 + ".jpg", "cannot be read"),
     "a pattern of 5000 letters": ("a" * 5000 + "*.jpg", "cannot be read"),
+    "no name": ("", "an empty path"),
+    "a name that is not UTF-8": ("no/caf\udce9.jpg", r"caf\\xe9.jpg: no such file"),
+    "a PNG chunk of 4 GB": (hostile_images.png(9, 9)[:33] + b"\xff\xff\xff\xf0tEXtIEND\xaeB`\x82", "truncated PNG"),
     "a name with a zero byte": ("a\0b.jpg", "cannot be read"),
 }
 

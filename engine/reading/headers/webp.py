@@ -33,7 +33,7 @@ def read(data: bytes) -> Header | None:
         held = 8 if kind == b"VP8L" else 0
     else:
         return None
-    return Header(height, width, held=held * height * width, work=5 * height * width)
+    return Header(height, width, held=held * height * width, work=4 * height * width)
 
 
 def check_complete(data: bytes, origin: str) -> None:

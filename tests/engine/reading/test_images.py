@@ -1,13 +1,16 @@
 """Reading images: formats, conversions, headers."""
 
+import os
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from cornernet.engine.errors import ImageError
+from cornernet.engine.printable import printable
 from cornernet.engine.reading.images import decode_image, expand_sources, read_image
 
 FORMATS = [".jpg", ".png", ".bmp", ".webp", ".tiff", ".ppm"]
@@ -155,3 +158,41 @@ def test_a_stack_of_arrays_is_that_many_images():
 def test_decoding_names_where_the_bytes_came_from():
     with pytest.raises(ImageError, match=r"^camera 3: not an image"):
         decode_image(b"nothing", "camera 3")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"[\xff]*.png", b"a\nb.png", "写真 é.png".encode()])
+def test_names_of_any_bytes_are_found_and_read(name, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118  (a name that is not text)
+    try:
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(encode(noise(), ".png"))
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    for source in (os.fsdecode(path), Path(os.fsdecode(path)), tmp_path, str(tmp_path / "*.png")):
+        (found,) = expand_sources(source)
+        np.testing.assert_array_equal(read_image(found), noise())
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.jpg", "a\nb.jpg", "\ud800", "\udcff*.jpg", "\udcff" + "a" * 300])
+def test_a_message_can_be_printed_whatever_the_name(name):
+    (source,) = expand_sources(name)
+    with pytest.raises(ImageError) as raised:
+        read_image(source)
+    assert len(str(raised.value).encode().splitlines()) == 1
+    assert raised.value.args[0].startswith(printable(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "an empty path"),
+        ("a" * 256, "cannot be read: File name too long"),
+        (Path("a" * 256), "cannot be read: File name too long"),
+        ("a\0b.jpg", r"a\\x00b.jpg: cannot be read"),
+        ("a\0*.jpg", r"a\\x00\*.jpg: "),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_an_image_error(name, message):
+    (source,) = expand_sources(name)
+    with pytest.raises(ImageError, match=message):
+        read_image(source)
