@@ -12,7 +12,7 @@ import numpy as np
 
 from cornernet.engine.errors import ImageError
 from cornernet.engine.printable import printable
-from cornernet.engine.reading.headers import checked_content, read_header
+from cornernet.engine.reading.headers.formats import checked_content, read_header
 from cornernet.engine.reading.headers.header import MAX_PIXELS, check_size
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray

@@ -12,7 +12,7 @@ import hostile_images as hostile
 import pytest
 
 from cornernet.engine.errors import ImageError
-from cornernet.engine.reading.headers import read_header
+from cornernet.engine.reading.headers.formats import read_header
 from cornernet.engine.reading.headers.header import MAX_PIXELS
 from cornernet.engine.reading.images import read_image
 

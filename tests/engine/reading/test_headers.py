@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cornernet.engine.errors import ImageError
-from cornernet.engine.reading.headers import read_header
+from cornernet.engine.reading.headers.formats import read_header
 from cornernet.engine.reading.images import read_image
 
 FORMATS = [".jpg", ".png", ".bmp", ".webp", ".tiff", ".gif", ".ppm"]
