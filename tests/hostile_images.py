@@ -82,3 +82,9 @@ def webp_on_canvas(canvas: tuple[int, int], picture: np.ndarray) -> bytes:
     size = b"".join((side - 1).to_bytes(3, "little") for side in canvas[::-1])
     content = b"WEBPVP8X" + struct.pack("<II", 10, 0) + size + chunk
     return b"RIFF" + struct.pack("<I", len(content)) + content
+
+
+def webp_lossless(height: int, width: int) -> bytes:
+    """The header of a lossless WebP with transparency, and a megabyte that may hold any number of Huffman codes."""
+    stream = b"\x2f" + struct.pack("<I", width - 1 | height - 1 << 14 | 1 << 28) + bytes(10**6 - 1)
+    return b"RIFF" + struct.pack("<I", len(stream) + 12) + b"WEBPVP8L" + struct.pack("<I", len(stream)) + stream

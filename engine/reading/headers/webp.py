@@ -7,9 +7,11 @@ import struct
 from cornernet.engine.errors import ImageError
 from cornernet.engine.reading.headers.header import Header
 
-_ANIMATED = 2
+_ANIMATED, _TRANSPARENT = 0x02, 0x10
 _FRAME_FIELDS = 16
 """Bytes of an ANMF chunk before the chunks in it."""
+_MOST_GROUPS, _GROUP_BYTES, _GROUP_FILE_BYTES, _GROUP_PIXELS = 2**16, 6144, 5, 16
+"""Groups of Huffman codes in a lossless picture: what one takes in memory, and at least in the file and the picture."""
 
 
 def matches(data: bytes) -> bool:
@@ -19,21 +21,25 @@ def matches(data: bytes) -> bool:
 def read(data: bytes) -> Header | None:
     """The header; None if the first chunk is none that can start a file.
 
-    Costs: the lossless decoder keeps 4 bytes a pixel, transparency another 4; an animation two canvases of 4 bytes.
+    Costs: a lossless picture takes 4 bytes a pixel more, and its groups of codes, of which encoders use few and hostile
+    files many; transparency takes another 4 bytes a pixel, an animation two canvases of 4.
     """
-    kind, held = data[12:16], 8
+    kind = data[12:16]
     if kind == b"VP8X":
         width, height = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-        held = 16 if data[20] & _ANIMATED else 8
+        transparent, animated = bool(data[20] & _TRANSPARENT), bool(data[20] & _ANIMATED)
     elif kind in (b"VP8 ", b"VP8L"):
         size = _stream_size(data, 12)
         if size is None:
             return None
         height, width = size
-        held = 8 if kind == b"VP8L" else 0
+        transparent, animated = kind == b"VP8L" and bool(data[24] & _TRANSPARENT), False
     else:
         return None
-    return Header(height, width, held=held * height * width, work=4 * height * width)
+    pixels, lossless = height * width, b"VP8L" in data or b"ALPH" in data
+    groups = min(_MOST_GROUPS, len(data) // _GROUP_FILE_BYTES, pixels // _GROUP_PIXELS) if lossless else 0
+    held = (4 * lossless + 4 * transparent + 8 * animated) * pixels + _GROUP_BYTES * groups
+    return Header(height, width, held=held, work=4 * pixels)
 
 
 def check_complete(data: bytes, origin: str) -> None:
