@@ -22,13 +22,13 @@ test: lint
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest
 
-# The engine where a user installs it: make test-python PYTHON=python3.13
+# The engine and the command line where a user installs them: make test-python PYTHON=python3.13
 TRIAL := build/trial-$(notdir $(PYTHON))
 LOWEST := build/lowest.txt
 test-python:
 	$(PYTHON) -m venv --clear $(TRIAL)
 	$(TRIAL)/bin/python -m pip install --quiet $(CONSTRAINED) '.[cpu,fast]' pytest hypothesis onnx
-	$(TRIAL)/bin/pytest -q -p no:cacheprovider -m "not slow" tests/engine
+	$(TRIAL)/bin/pytest -q -p no:cacheprovider -m "not slow" tests/engine tests/cli/test_front_door.py
 
 # The same with the lowest version of each package that pyproject.toml allows.
 test-lowest:
