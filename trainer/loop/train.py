@@ -175,7 +175,7 @@ class _Run:
             raise TrainingError(
                 f"the loss became {loss} at step {self.state.step}. "
                 + (f"The last good checkpoint is {kept}. " if kept.exists() else "No checkpoint had been written yet. ")
-                + "Try a smaller --learning-rate, --gradient-clip 10, or --precision fp32."
+                + "Try a smaller --learning-rate, --set gradient_clip=10, or --precision fp32."
             )
 
     def _validate(self, epoch: int, progress: Progress) -> None:

@@ -167,7 +167,7 @@ COMPARE_RANKS = """
 import sys, torch, torch.distributed as dist
 from pathlib import Path
 from cornernet.engine.scoring.coco import load_coco
-from cornernet.trainer import loop
+from cornernet.trainer.loop import train as loop
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.progress import Progress
 
