@@ -15,6 +15,8 @@ import typer
 from typer.core import TyperGroup
 
 from cornernet.engine.errors import CornerNetError
+from cornernet.engine.installation import EXTRA_OF_PACKAGE, install
+from cornernet.terminal import prepare_streams
 
 VERBS = (
     "quickstart",
@@ -32,23 +34,13 @@ VERBS = (
 )
 """In the order of the work. A verb is offered if its module exists."""
 
-EXTRA_OF_PACKAGE = {
-    "torch": "train",
-    "onnxscript": "train",
-    "safetensors": "train",
-    "onnxruntime": "cpu",
-    "tensorrt": "gpu",
-    "cuda": "gpu",
-    "tensorrt_rtx": "rtx",
-    "pycuda": "pycuda",
-    "faster_coco_eval": "fast",
-    "supervision": "viz",
-    "timm": "backbones",
-}
-
 
 class _Verbs(TyperGroup):
     """The group of verbs; the one place where exceptions become exit codes."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        prepare_streams()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -58,7 +50,8 @@ class _Verbs(TyperGroup):
             raise typer.Exit(130) from None
         except BrokenPipeError:
             # `cornernet info x | head`: the reader has gone; give the interpreter nothing to flush at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if sys.stdout is not None:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
         except (CornerNetError, OSError) as error:
             if ctx.params.get("debug"):
@@ -69,7 +62,7 @@ class _Verbs(TyperGroup):
             extra = EXTRA_OF_PACKAGE.get((error.name or "").partition(".")[0])
             if extra is None or ctx.params.get("debug"):
                 raise
-            _say(f"this needs the package '{error.name}', which is not installed: pip install 'cornernet[{extra}]'")
+            _say(f"this needs the package '{error.name}', which is not installed: {install(extra)}")
             raise typer.Exit(1) from None
 
 
@@ -126,7 +119,7 @@ def _register() -> None:
         if importlib.util.find_spec(name) is None:
             continue
         module = importlib.import_module(name)
-        summary = (module.__doc__ or "").strip().splitlines()[0]
+        summary = (module.__doc__ or "").strip().partition("\n")[0]  # none under python -OO
         if hasattr(module, "app"):  # a verb with verbs of its own
             app.add_typer(module.app, name=verb, short_help=summary, epilog=_epilog(module.EXAMPLES))
             continue

@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from cornernet.terminal import is_terminal, make_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -66,13 +69,50 @@ def one_of(*words: str) -> Callable[[str | None], str | None]:
     return check
 
 
+Model = Annotated[Path, typer.Argument(help=".onnx, .engine, or a .safetensors checkpoint (needs torch).")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")]
+ResizeRule = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of("original", "fit"),
+        help="original: keep the resolution. fit: scale to one canvas. Default: fit if --size is given, or if the "
+        "training size is known and the protocol is default; original with the other protocols.",
+    ),
+]
+CanvasSize = Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH [px].")]
+Mirror = Annotated[
+    bool | None,
+    typer.Option(
+        "--mirror/--no-mirror", help="Run the mirrored view too and merge. Default: as the protocol (official: yes)."
+    ),
+]
+Scales = Annotated[str, typer.Option(help="Run at these scales and join what was found.")]
+Merge = Annotated[
+    bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
+]
+ProtocolName = Annotated[str, typer.Option(callback=one_of(*PROTOCOLS), help="default, official or mmdetection.")]
+
+
+def detector_settings(
+    *, protocol: str, resize: str | None, size: str | None, mirror: bool | None, scales: str, merge: bool
+) -> dict[str, Any]:
+    """The shared options as arguments of `Detector`. Raises BadParameter (exit code 2)."""
+    return {
+        "protocol": protocol,
+        "mirror": mirror,
+        "scales": parse_numbers(scales, float, "scales"),
+        "merge_exponent": MERGE_EXPONENT if merge else None,
+        "size": parse_size(size),
+        "resize": resize,
+    }
+
+
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """Bars on stderr, so that results on stdout can be piped; nothing where stderr is not a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bars:
+    console = make_console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not is_terminal(sys.stderr)) as bars:
         yield bars

@@ -27,3 +27,7 @@ class TrainingError(CornerNetError, RuntimeError):
 
 class ExportError(CornerNetError, RuntimeError):
     """A model cannot be exported: impossible settings, disk full, or the file would compute something else."""
+
+
+class OutputError(CornerNetError, OSError):
+    """A file is not written: it is an input, it is somebody else's, or there is no place for it."""

@@ -5,8 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from cornernet.engine.errors import BackendError
+
+EXTRA_OF_PACKAGE = {
+    "torch": "train",
+    "onnxscript": "train",
+    "safetensors": "train",
+    "onnx": "inspect",
+    "matplotlib": "charts",
+    "pycocotools": "evaluate",
+    "onnxruntime": "cpu",
+    "tensorrt": "gpu",
+    "cuda": "gpu",
+    "tensorrt_rtx": "rtx",
+    "pycuda": "pycuda",
+    "faster_coco_eval": "fast",
+    "supervision": "viz",
+    "timm": "backbones",
+}
+"""Import name -> the smallest extra of pyproject.toml that brings it."""
+
 ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
+
+
+def install(extra: str = "") -> str:
+    """The command that installs this project with an extra. It is in no registry: pip takes the checkout."""
+    return f"pip install '.{f'[{extra}]' if extra else ''}' in the checkout"
+
+
+def missing(package: str, purpose: str) -> BackendError:
+    """The error for an optional package that is not there."""
+    return BackendError(f"{purpose} needs the package '{package}', which is not installed: "
+                        f"{install(EXTRA_OF_PACKAGE[package])}")
 
 
 @dataclass(frozen=True)
@@ -18,6 +49,9 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.what} Mend it with: {self.command}"
+
+
+ONNX_RUNTIME = f"{install('cpu')} (with an NVIDIA GPU: {install('gpu')})"
 
 
 def installed(distributions: tuple[str, ...]) -> dict[str, str]:
@@ -37,13 +71,13 @@ def onnxruntime_problem() -> Problem | None:
     if not found:
         return Problem(
             "ONNX Runtime is not installed.",
-            "pip install 'cornernet[cpu]' (with an NVIDIA GPU: pip install 'cornernet[gpu]')",
+            ONNX_RUNTIME,
         )
     if len(found) > 1:
         listed = " and ".join(f"{name} {number}" for name, number in found.items())
         return Problem(
             f"{listed} are both installed and overwrite each other.",
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'cornernet[gpu]' (no GPU: 'cornernet[cpu]')",
+            f"pip uninstall -y onnxruntime onnxruntime-gpu && {install('gpu')} (no GPU: {install('cpu')})",
         )
     return None
 

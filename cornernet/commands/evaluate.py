@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cornernet.options import MERGE_EXPONENT, one_of, parse_numbers, parse_size, progress_bars
+from cornernet.engine.printable import printable
+from cornernet.options import (
+    BatchSize,
+    CanvasSize,
+    Merge,
+    Mirror,
+    Model,
+    ProtocolName,
+    ResizeRule,
+    Scales,
+    detector_settings,
+    one_of,
+    progress_bars,
+)
+from cornernet.terminal import make_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,29 +40,18 @@ LISTED_NOTES = 10
 
 
 def run(
-    model: Annotated[Path, typer.Argument(help=".onnx, .engine, or a .safetensors checkpoint (needs torch).")],
+    model: Model,
     dataset: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")],
     split: Annotated[str, typer.Option(help="Which annotations/instances_<split>.json.")] = "val",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if elsewhere.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="Annotation file, if elsewhere.")] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(callback=one_of("default", "official", "mmdetection"), help="default, official or mmdetection."),
-    ] = "default",
-    resize: Annotated[
-        str | None,
-        typer.Option(
-            callback=one_of("original", "fit"),
-            help="original: keep the resolution. fit: scale to one canvas. Default: fit if the training size is known.",
-        ),
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH [px].")] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Run the mirrored view too and merge.")] = False,
-    scales: Annotated[str, typer.Option(help="Run at these scales and join what was found.")] = "1",
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
-    ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")] = 8,
+    protocol: ProtocolName = "default",
+    resize: ResizeRule = None,
+    size: CanvasSize = None,
+    mirror: Mirror = None,
+    scales: Scales = "1",
+    merge: Merge = False,
+    batch_size: BatchSize = 8,
     evaluator: Annotated[
         str,
         typer.Option(
@@ -65,21 +68,20 @@ def run(
 
     A picture that cannot be read is listed and counts as one without detections.
     """
-    from rich.console import Console
-
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.engine.scoring.evaluation import evaluate
+    from cornernet.outputs import check_outputs, json_starting_with, write_text
     from cornernet.trainer.deploy.open_model import open_detector
 
+    settings = detector_settings(
+        protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge
+    )
     data = load_coco(dataset, split, images=images, annotations=annotations)
-    settings: dict[str, Any] = {
-        "protocol": protocol,
-        "mirror": mirror or None,
-        "scales": parse_numbers(scales, float, "scales"),
-        "merge_exponent": MERGE_EXPONENT if merge else None,
-        "size": parse_size(size),
-        "resize": resize,
-    }
+    file = json or model.with_name(f"{model.name}.{split}.json")
+    written = {file: json_starting_with("file")}
+    if results is not None:
+        written[results] = json_starting_with("image_id")
+    check_outputs(written, [model, data.annotation_file, *(sample.path for sample in data.samples)])
     with open_detector(model, **settings) as detector, progress_bars() as bars:
         task = bars.add_task("evaluating", total=len(data))
         report = evaluate(
@@ -89,28 +91,28 @@ def run(
             progress=lambda done: bars.advance(task, done),
             evaluator=evaluator,  # type: ignore[arg-type]
         )
-    file = json or model.with_name(f"{model.name}.{split}.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"file": str(model), "settings": settings, **report.to_dict()}
-    file.write_text(json_module.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if results is not None:
-        report.write_results(results)
-    console = Console()
+    # Printed first: an hour's work is not to be lost because a file cannot be written.
+    console = make_console()
     console.print(_overall(report.stats))
     console.print(_by_class(report.stats))
     _print_notes(report)
-    written = [file] + ([results] if results is not None else [])
-    typer.echo(f"{report.stats.images} pictures, {report.stats.objects} objects -> {', '.join(map(str, written))}")
+    content = {"file": printable(model), "settings": settings, **report.to_dict()}
+    write_text(file, json_module.dumps(content, indent=1) + "\n")
+    if results is not None:
+        write_text(results, json_module.dumps(report.results))
+    names = ", ".join(map(printable, written))
+    typer.echo(f"{report.stats.images} pictures, {report.stats.objects} objects -> {names}")
 
 
 def _overall(stats: "Stats") -> "Table":
     """Two lines of six, as the COCO server shows them; -1 (nothing of that kind to find) as a dash."""
     from rich.table import Table
+    from rich.text import Text
 
     names = list(stats.values)
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in (names[:6], names[6:]):
-        table.add_row(*(f"[dim]{name}[/dim] [bold]{_number(stats[name])}[/bold]" for name in row))
+        table.add_row(*(Text.assemble((name, "dim"), " ", (_number(stats[name]), "bold")) for name in row))
     return table
 
 

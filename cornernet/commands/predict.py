@@ -7,7 +7,20 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from cornernet.options import MERGE_EXPONENT, one_of, parse_numbers, parse_size, progress_bars
+from cornernet.engine.errors import OutputError
+from cornernet.engine.printable import printable
+from cornernet.options import (
+    BatchSize,
+    CanvasSize,
+    Merge,
+    Mirror,
+    Model,
+    ProtocolName,
+    ResizeRule,
+    Scales,
+    detector_settings,
+    progress_bars,
+)
 
 if TYPE_CHECKING:
     from cornernet.engine.results.detections import Detections
@@ -25,31 +38,20 @@ LISTED_ERRORS = 20
 
 
 def run(
-    model: Annotated[Path, typer.Argument(help=".onnx, .engine, or a .safetensors checkpoint (needs torch).")],
+    model: Model,
     images: Annotated[list[str], typer.Argument(help="Pictures, folders, globs.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for annotated pictures.")] = None,
     json: Annotated[
         str | None, typer.Option("--json", help="File for JSON lines, - for stdout; default OUTPUT/detections.jsonl.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")] = 8,
+    batch_size: BatchSize = 8,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score that is kept.")] = 0.5,
-    resize: Annotated[
-        str | None,
-        typer.Option(
-            callback=one_of("original", "fit"),
-            help="original: keep the resolution. fit: scale to one canvas. Default: fit if the training size is known.",
-        ),
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH [px].")] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Run the mirrored view too and merge.")] = False,
-    scales: Annotated[str, typer.Option(help="Run at these scales and join what was found.")] = "1",
-    merge: Annotated[
-        bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
-    ] = False,
-    protocol: Annotated[
-        str,
-        typer.Option(callback=one_of("default", "official", "mmdetection"), help="default, official or mmdetection."),
-    ] = "default",
+    resize: ResizeRule = None,
+    size: CanvasSize = None,
+    mirror: Mirror = None,
+    scales: Scales = "1",
+    merge: Merge = False,
+    protocol: ProtocolName = "default",
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
@@ -59,31 +61,26 @@ def run(
     if output is None and json is None:
         raise typer.BadParameter("nothing to write: give --output FOLDER, --json FILE, or both")
     from cornernet.engine.reading.images import expand_sources
+    from cornernet.outputs import check_outputs, json_starting_with, marked_picture, picture_names
     from cornernet.trainer.deploy.open_model import open_detector
 
+    settings = detector_settings(
+        protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge
+    )
     sources = list(expand_sources(images))
     lines = json or str((output or Path()) / "detections.jsonl")
+    read = [model, *(source for source in sources if isinstance(source, str | Path))]
+    pictures = [] if output is None else picture_names(sources, output, marked_picture)
+    check_outputs({Path(lines): json_starting_with("path")} if lines != "-" else {}, read)
     errors: list[str] = []
     boxes = 0
     with ExitStack() as stack:
-        detector = stack.enter_context(
-            open_detector(
-                model,
-                resize=resize,
-                size=parse_size(size),
-                protocol=protocol,
-                scales=parse_numbers(scales, float, "scales"),
-                merge_exponent=MERGE_EXPONENT if merge else None,
-                mirror=mirror or None,
-                score_threshold=threshold,
-            )
-        )
+        detector = stack.enter_context(open_detector(model, score_threshold=threshold, **settings))
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context(_text_file(lines))
         bars = stack.enter_context(progress_bars())
         task = bars.add_task("detecting", total=len(sources))
-        taken: set[str] = set()
         for found in detector.stream(sources, batch_size=batch_size, prefetch=2 * batch_size):
             file.write(found.to_json() + "\n")
             bars.advance(task)
@@ -91,7 +88,7 @@ def run(
             if found.error is not None:
                 errors.append(found.error)
             elif output is not None:
-                _write_picture(found, output / _free_name(str(found.path), taken))
+                _write_picture(found, pictures[found.index])
     _summarise(len(sources), boxes, errors, output, lines)
     if len(errors) == len(sources):
         raise typer.Exit(1)
@@ -99,35 +96,24 @@ def run(
 
 def _text_file(name: str) -> IO[str]:
     """A file, or stdout for '-', which stays open afterwards."""
-    if name == "-":
-        return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    return Path(name).open("w", encoding="utf-8")
-
-
-def _free_name(source: str, taken: set[str]) -> str:
-    """A file name for the annotated copy; pictures of one name from several folders get numbers."""
-    stem = Path(source).stem
-    name, number = f"{stem}.jpg", 1
-    while name in taken:
-        number += 1
-        name = f"{stem}-{number}.jpg"
-    taken.add(name)
-    return name
+    if name != "-":
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        return Path(name).open("w", encoding="utf-8")
+    if sys.stdout is None:
+        raise OutputError("--json -: the standard output is closed")
+    return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
 
 
 def _write_picture(found: "Detections", path: Path) -> None:
-    import cv2
-
     from cornernet.engine.reading.images import read_image
+    from cornernet.engine.results.picture_file import write_picture
 
-    assert found.path is not None
-    encoded = cv2.imencode(".jpg", found.draw(read_image(found.path)), [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-    path.write_bytes(encoded.tobytes())
+    if found.path is not None:
+        write_picture(path, found.draw(read_image(found.path)))
 
 
 def _summarise(count: int, boxes: int, errors: list[str], output: Path | None, lines: str) -> None:
-    places = [str(output)] * (output is not None) + [lines] * (lines != "-")
+    places = [printable(output)] * (output is not None) + [printable(lines)] * (lines != "-")
     kept = f" -> {', '.join(places)}" if places else ""
     typer.echo(f"{boxes} objects in {count - len(errors)} of {count} pictures{kept}", err=True)
     for message in errors[:LISTED_ERRORS]:
