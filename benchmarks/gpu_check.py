@@ -161,12 +161,12 @@ def main(arguments: list[str] | None = None) -> int:
     }
     for name, file in [("kernels", work / "kernels.json"), ("stages", work / "stages" / "benchmark.json")]:
         if file.is_file():
-            report[name] = json.loads(file.read_text())
+            report[name] = json.loads(file.read_text(encoding="utf-8"))
     kernel_output = next((each.output for each in outcomes if each.name == "kernel benchmark"), "")
     options.output.mkdir(parents=True, exist_ok=True)
     stem = f"{re.sub('[^a-z0-9]+', '-', gpu.lower()).strip('-')}-{time.strftime('%Y-%m-%d')}"
-    (options.output / f"{stem}.json").write_text(json.dumps(report, indent=1))
-    (options.output / f"{stem}.md").write_text(markdown(gpu, outcomes, kernel_output))
+    (options.output / f"{stem}.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    (options.output / f"{stem}.md").write_text(markdown(gpu, outcomes, kernel_output), encoding="utf-8")
     print(f"written: {options.output / stem}.json and .md")
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 

@@ -232,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{device.device_name}, compute capability {'.'.join(map(str, device.compute_capability()))}\n")
     print(table(rows))
     if options.json is not None:
-        options.json.write_text(json.dumps({"gpu": device.device_name, "kernels": rows}, indent=1))
+        options.json.write_text(json.dumps({"gpu": device.device_name, "kernels": rows}, indent=1), encoding="utf-8")
     return 0
 
 

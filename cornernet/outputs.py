@@ -9,7 +9,8 @@ import mmap
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from cornernet.engine.errors import OutputError
@@ -60,7 +61,7 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{printable(path)}: cannot be written: no permission")
 
 
-def picture_names(sources: Iterable[object], folder: Path, ours: Ours) -> list[Path]:
+def picture_names(sources: Sequence[Path], folder: Path, ours: Ours) -> list[Path]:
     """A file in `folder` for the annotated copy of each source, none of them anybody else's.
 
     Pictures of one name get numbers, and so does one whose name belongs to a file that we did not make.
@@ -68,26 +69,26 @@ def picture_names(sources: Iterable[object], folder: Path, ours: Ours) -> list[P
     Raises:
         OutputError: `folder` holds one of the sources, or cannot be written.
     """
-    sources = [Path(source) for source in sources if isinstance(source, str | os.PathLike)]
     read = {identity for source in sources if (identity := _identity(source)) is not None}
     home = _identity(folder)
-    for parent in dict.fromkeys(source.parent for source in sources if _identity(source) is not None):
+    for parent in dict.fromkeys(source.parent for source in sources if source.is_file()):
         if home is not None and _identity(parent) == home:
             raise OutputError(
                 f"{printable(folder)} holds pictures that are read; choose another folder for the annotated copies"
             )
     check_writable(folder / "detections.jsonl")
     taken: set[str] = set()
-    names = []
+
+    def free(path: Path) -> bool:
+        if path.name in taken:
+            return False
+        return not os.path.lexists(path) or (path.is_file() and _identity(path) not in read and ours(path))
+
+    names: list[Path] = []
     for source in sources:
-        number = 1
-        while True:
-            path = folder / (f"{source.stem}.jpg" if number == 1 else f"{source.stem}-{number}.jpg")
-            if path.name not in taken and (not os.path.lexists(path) or (_identity(path) not in read and _is(path, ours))):
-                break
-            number += 1
-        taken.add(path.name)
-        names.append(path)
+        numbered = (folder / f"{source.stem}-{number}.jpg" for number in count(2))
+        names.append(next(filter(free, chain([folder / f"{source.stem}.jpg"], numbered))))
+        taken.add(names[-1].name)
     return names
 
 
@@ -142,7 +143,3 @@ def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
-
-
-def _is(path: Path, ours: Ours) -> bool:
-    return path.is_file() and ours(path)

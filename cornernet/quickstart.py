@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from cornernet.benchmarks.latency.benchmark import run_benchmark
 from cornernet.benchmarks.latency.latency_chart import draw_chart
 from cornernet.benchmarks.latency.latency_report import Report
 from cornernet.engine.detector import Detector
+from cornernet.engine.errors import OutputError
+from cornernet.engine.printable import printable
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.picture_file import write_picture
 from cornernet.engine.scoring.coco import CocoDataset, load_coco
 from cornernet.engine.scoring.evaluation import EvaluationReport, evaluate
+from cornernet.engine.whole_file import write_text_whole
 from cornernet.export.onnx_export import ExportReport, export_onnx
 from cornernet.trainer.data.augment import AugmentConfig
 from cornernet.trainer.data.shapes import generate_shapes
@@ -26,6 +28,31 @@ from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.plots import draw_beside_truth, draw_scaled
 from cornernet.trainer.loop.train import train
 from cornernet.trainer.network.checkpoint import load_checkpoint
+
+MARK = ".cornernet-quickstart"
+"""An empty file that says that a quickstart made the folder's `MADE`."""
+
+MADE = (
+    "shapes",
+    "run",
+    "model.onnx",
+    "predictions",
+    "predictions.png",
+    "evaluation.json",
+    "benchmark.json",
+    "benchmark.png",
+)
+
+OF_A_RUN = (
+    "last.pt",
+    "last.safetensors",
+    "best.safetensors",
+    "metrics.jsonl",
+    "losses.png",
+    "ap.png",
+    "predictions.png",
+)
+"""What training leaves and would continue or mix with; anything else in the run's folder stays."""
 
 SIZE = (128, 128)
 """Canvas, height and width [px]."""
@@ -71,14 +98,18 @@ def quickstart(
     """Draw shapes, train, export, predict, evaluate and benchmark; everything is left in `output`.
 
     Running it again uses the pictures that are there and trains anew.
+
+    Raises:
+        OutputError: `output` holds something under a name that is written here, and no quickstart made it.
     """
     started = time.perf_counter()
+    _claim(output)
     data = generate_shapes(output / "shapes", train=train_images, val=test_images // 2, test=test_images, size=SIZE)
     say(f"1/6 drew {train_images} pictures to train on and {test_images} to test on: {data}")
 
     run = output / "run"
-    for old in run.glob("*") if run.is_dir() else ():
-        old.unlink()
+    for name in OF_A_RUN:
+        (run / name).unlink(missing_ok=True)
     config = TRAINING.model_copy(update={"epochs": epochs, "validate_every": min(epochs, TRAINING.validate_every)})
     trained = train(config, load_coco(data, "train"), load_coco(data, "val"), run)
     say(f"2/6 trained {trained.steps} steps, best validation AP {trained.best_ap:.3f}: {run}")
@@ -96,7 +127,7 @@ def quickstart(
         _write_predictions(unseen, found, output / "predictions")
         say(f"4/6 predicted {len(found)} unseen pictures in batches of 8: {output / 'predictions'}")
         evaluation = evaluate(detector, unseen)
-    (output / "evaluation.json").write_text(json.dumps(evaluation.to_dict(), indent=1) + "\n")
+    write_text_whole(output / "evaluation.json", json.dumps(evaluation.to_dict(), indent=1) + "\n")
     stats = evaluation.stats
     say(f"5/6 evaluated on them: AP {stats['AP']:.3f}, AP50 {stats['AP50']:.3f}: {output / 'evaluation.json'}")
 
@@ -108,6 +139,19 @@ def quickstart(
     return QuickstartReport(output, exported, evaluation, report, time.perf_counter() - started)
 
 
+def _claim(output: Path) -> None:
+    """Mark the folder as ours; refuse one in which somebody else's files would be replaced."""
+    mark = output / MARK
+    foreign = [] if mark.exists() else [name for name in MADE if os.path.lexists(output / name)]
+    if foreign:
+        raise OutputError(
+            f"{printable(output / foreign[0])} is there and no quickstart made it; it was left alone. "
+            "Choose an empty or a new folder with --output"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path) -> None:
     """Annotated pictures, JSON lines, and a sheet with the truth beside."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +159,6 @@ def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path)
     for sample, detections in zip(data.samples, found, strict=True):
         lines.append(detections.to_json())
         picture = draw_scaled(read_image(sample.path), detections.above(0.5), 3)
-        cv2.imwrite(os.fspath(folder / f"{sample.path.stem}.jpg"), picture)
-    (folder / "detections.jsonl").write_text("\n".join(lines) + "\n")
+        write_picture(folder / f"{sample.path.stem}.jpg", picture)
+    write_text_whole(folder / "detections.jsonl", "\n".join(lines) + "\n")
     draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png")

@@ -36,8 +36,9 @@ def install(extra: str = "") -> str:
 
 def missing(package: str, purpose: str) -> BackendError:
     """The error for an optional package that is not there."""
-    return BackendError(f"{purpose} needs the package '{package}', which is not installed: "
-                        f"{install(EXTRA_OF_PACKAGE[package])}")
+    return BackendError(
+        f"{purpose} needs the package '{package}', which is not installed: {install(EXTRA_OF_PACKAGE[package])}"
+    )
 
 
 @dataclass(frozen=True)

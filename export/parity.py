@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from cornernet.engine.errors import BackendError, ExportError
+from cornernet.engine.installation import install
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, OUTPUTS, ModelCard
 from cornernet.export.subgraph import decoder_tensors, part_between
 from cornernet.export.tidy_graph import DECODER_TENSORS
@@ -34,9 +35,7 @@ from cornernet.trainer.network.corner_net import CornerNet
 try:
     import onnxruntime
 except ImportError as missing:
-    raise BackendError(
-        "export compares each file with torch in ONNX Runtime: pip install 'cornernet[cpu]'"
-    ) from missing
+    raise BackendError(f"export compares each file with torch in ONNX Runtime: {install('cpu')}") from missing
 
 Tensors = dict[str, Tensor]
 

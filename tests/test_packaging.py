@@ -15,7 +15,8 @@ FOLDERS = ("benchmarks", "engine", "export", "plugins", "trainer")
 
 PREDICT = """
 import importlib.util, sys
-assert importlib.util.find_spec("torch") is None
+for name in ("torch", "onnx", "matplotlib", "pycocotools"):
+    assert importlib.util.find_spec(name) is None, name
 import numpy as np
 from cornernet import Detector
 with Detector(sys.argv[1], resize="fit") as detector:

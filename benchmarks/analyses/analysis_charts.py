@@ -10,9 +10,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 from PIL import Image  # comes with matplotlib
+from PIL.PngImagePlugin import PngInfo
 
 from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors
 from cornernet.benchmarks.analyses.quadrants import BRANCHES, QUADRANTS, QuadrantAP
+from cornernet.engine.results.picture_file import MARK
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -99,4 +101,6 @@ def save(figure: Any, output: Path, *, few_colours: bool = False) -> None:
     picture = Image.open(drawn).convert("RGB")
     output.parent.mkdir(parents=True, exist_ok=True)
     shown = picture.quantize(256, dither=Image.Dither.NONE) if few_colours else picture
-    shown.save(output, format="PNG", optimize=True)
+    mark = PngInfo()
+    mark.add_text("Software", MARK)
+    shown.save(output, format="PNG", optimize=True, pnginfo=mark)

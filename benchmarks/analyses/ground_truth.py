@@ -20,7 +20,7 @@ from cornernet.engine.protocol import DEFAULT
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.coco_stats import coco_stats
-from cornernet.engine.scoring.evaluation import result_entries
+from cornernet.engine.scoring.evaluation import result_entries, scored_truth
 from cornernet.trainer.data.targets import CornerTargets, corner_targets
 from cornernet.trainer.network.corner_net import Heads
 
@@ -50,7 +50,7 @@ def ap_with_true_maps(
             results[row] += result_entries(found, sample.image_id, classes.category_of_label)
         if progress is not None:
             progress(1)
-    return {row: coco_stats(dataset.annotation_file, found).values for row, found in results.items()}
+    return {row: coco_stats(scored_truth(dataset), found).values for row, found in results.items()}
 
 
 def with_true_maps(seen: Observation, truth: Truth, maps: tuple[Map, ...], *, separation: float) -> Heads:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from cornernet.benchmarks.latency.latency_report import Report, Row
 from cornernet.benchmarks.latency.stages import STAGES
 from cornernet.engine.machine import summary
+from cornernet.engine.results.picture_file import MARK
 
 INK = "#333333"
 COLOURS = {"read": "#7a9cc6", "place": "#b8cfe6", "run": "#e07a5f", "post": "#f2cc8f"}
@@ -65,7 +66,7 @@ def draw_chart(report: Report, path: Path) -> None:
         fontsize=8,
     )
     figure.supxlabel(summary(report.machine), fontsize=6.5, color="#666666")
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, metadata={"Software": MARK})
 
 
 def _stages_ms(row: Row) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cornernet.engine.printable import printable
 from cornernet.options import one_of, parse_assignment, parse_size, progress_bars
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def iou(
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.trainer.deploy.open_model import open_detector
 
+    _check(output, "iou", inputs=[model, against])
     data = load_coco(dataset, split)
     measured: dict[str, dict[str, float]] = {}
     notes: list[str] = []
@@ -83,6 +85,7 @@ def ground_truth(
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.engine.scoring.coco import load_coco
 
+    _check(output, "ground-truth", inputs=[checkpoint])
     data = load_coco(dataset, split)
     network = Network.open(checkpoint, resize, device)
     with _progress(data, checkpoint.stem) as advance:
@@ -110,6 +113,7 @@ def quadrants(
     from cornernet.benchmarks.analyses.quadrants import corner_map_by_quadrant, quadrant_tables
     from cornernet.engine.scoring.coco import load_coco
 
+    _check(output, "quadrants", inputs=[checkpoint, against])
     data = load_coco(dataset, split)
     measured = {}
     for name, path in _named(checkpoint, against).items():
@@ -138,6 +142,7 @@ def errors(
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.engine.scoring.coco import load_coco
 
+    _check(output, "errors", ("errors", "errors-examples"), inputs=[checkpoint])
     data = load_coco(dataset, split)
     network = Network.open(checkpoint, resize, device)
     with _progress(data, checkpoint.stem) as advance:
@@ -162,6 +167,8 @@ def pictures(
     from cornernet.benchmarks.analyses.pooling_picture import draw_pooling
     from cornernet.engine.reading.images import read_image
 
+    drawn = [f"{image.stem}-{what}" for image in images for what in ("heatmaps", "pooling")]
+    _check(output, "pictures", drawn, inputs=[checkpoint, *images])
     network = Network.open(checkpoint, resize, device)
     for image in images:
         seen = network.observe(read_image(image))
@@ -170,7 +177,7 @@ def pictures(
         if network.config.corner_pooling:
             written.append(output / f"{image.stem}-pooling.png")
             draw_pooling(network, seen, written[1])
-        typer.echo(f"{image}: {len(found)} boxes; {', '.join(map(str, written))}")
+        typer.echo(f"{printable(image)}: {len(found)} boxes; {', '.join(map(printable, written))}")
 
 
 @app.command("ablations")
@@ -211,6 +218,7 @@ def ablations(
     names = only or list(ABLATIONS)
     if unknown := sorted(set(names) - set(ABLATIONS)):
         raise typer.BadParameter(f"there is no ablation '{unknown[0]}'; choose of {', '.join(ABLATIONS)}")
+    _check(output, "ablations", inputs=[])
     config = ablation_config("full", **overrides)
     train_data, val_data = load_coco(dataset, train_split), load_coco(dataset, split)
     runs = run_ablations(
@@ -228,6 +236,15 @@ def ablations(
     budget = config.model_dump(mode="json", include={"preset", "size", "epochs", "batch_size", "learning_rate"})
     settings = _settings(val_data, train_images=len(train_data.samples), steps=runs[0].steps, **budget)
     _finish("ablations", settings, tables, output)
+
+
+def _check(output: Path, analysis: str, charts: Sequence[str] = (), *, inputs: Sequence[Path | None]) -> None:
+    """Before the work: neither the report nor the charts (default: one of the analysis' name) are somebody else's."""
+    from cornernet.outputs import Ours, check_outputs, json_starting_with, marked_picture
+
+    report: dict[Path, Ours] = {output / f"{analysis}.json": json_starting_with("analysis")}
+    pictures = {output / f"{name}.png": marked_picture for name in charts or (analysis,)}
+    check_outputs(report | pictures, [path for path in inputs if path is not None])
 
 
 def _named(model: Path, against: Path | None) -> dict[str, Path]:
@@ -268,12 +285,11 @@ def _finish(
     import shlex
     import sys
 
-    from rich.console import Console
-
     from cornernet.benchmarks.analyses.analyses_report import Report
+    from cornernet.terminal import make_console
 
     report = Report(analysis, shlex.join(["cornernet", *sys.argv[1:]]), settings, tables, notes)
-    report.print(Console())
+    report.print(make_console())
     report.write(output / f"{analysis}.json")
-    typer.echo(f"written: {output / analysis}.json and pictures in {output}", err=True)
+    typer.echo(f"written: {printable(output / analysis)}.json and pictures in {printable(output)}", err=True)
     return report

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cornernet.engine.printable import printable
 from cornernet.options import parse_numbers, parse_size, progress_bars
 
 EXAMPLES = """
@@ -38,12 +39,15 @@ def run(
     All models see the same pictures on the same canvas, in turns, so the ratios hold on a noisy machine too. Warm-up
     and cold start are apart.
     """
-    from rich.console import Console
-
     from cornernet.benchmarks.latency.benchmark import Steps, run_benchmark
     from cornernet.benchmarks.latency.latency_chart import draw_chart
     from cornernet.engine.scoring.coco import load_coco
+    from cornernet.outputs import check_outputs, json_starting_with, marked_picture
+    from cornernet.terminal import make_console
 
+    table, chart = output / "benchmark.json", output / "benchmark.png"
+    shown = sorted(images.iterdir()) if images is not None and images.is_dir() else []
+    check_outputs({table: json_starting_with("machine"), chart: marked_picture}, [*models, *shown])
     dataset = load_coco(data, split) if data is not None else None
     with progress_bars() as bars:
         task = bars.add_task("opening", total=None)
@@ -63,7 +67,7 @@ def run(
             ),
         )
     output.mkdir(parents=True, exist_ok=True)
-    report.write(output / "benchmark.json")
-    draw_chart(report, output / "benchmark.png")
-    report.print(Console())
-    typer.echo(f"-> {output / 'benchmark.json'}, {output / 'benchmark.png'}")
+    report.print(make_console())
+    report.write(table)
+    draw_chart(report, chart)
+    typer.echo(f"-> {printable(table)}, {printable(chart)}")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cornernet.engine.printable import printable
+
 EXAMPLES = """
 cornernet build model.onnx -o model.engine
 # one tight profile (images x height x width) needs less memory and is faster
@@ -44,16 +46,21 @@ def run(
     cache: Annotated[bool, typer.Option(help="Reuse an engine built before from the same contents.")] = True,
 ) -> None:
     """Build a TensorRT engine. The precision is the ONNX file's own; MODEL.engine.json is written beside the engine."""
-    from rich.console import Console
+    from cornernet.outputs import anything, carries_card, check_outputs, json_starting_with
+    from cornernet.terminal import make_console
 
+    engine = output or model.with_suffix(".engine")
+    library = None if plugins == "none" else "auto" if plugins == "auto" else Path(plugins)
+    # The cache of timings is the builder's to check: it is read before it is written.
+    written = {engine: carries_card, engine.with_name(f"{engine.name}.json"): json_starting_with("format")}
+    check_outputs(written | ({timing_cache: anything} if timing_cache else {}), [model, *_file(library)])
     from cornernet.export.build import build_engine
 
-    console = Console()
-    library = None if plugins == "none" else "auto" if plugins == "auto" else Path(plugins)
+    console = make_console()
     with _RichProgress(console) as progress:
         report = build_engine(
             model,
-            output or model.with_suffix(".engine"),
+            engine,
             profiles=profile or (),
             plugins=library,  # type: ignore[arg-type]
             timing_cache=timing_cache,
@@ -65,13 +72,17 @@ def run(
         )
     card = report.card
     how = "taken from the cache" if report.cached else f"built in {report.seconds:.1f} s"
-    console.print(f"{report.path}  {card.engine.bytes / 1e6:.1f} MB, {how} by {card.flavour} {card.version}")
+    console.print(f"{printable(report.path)}  {card.engine.bytes / 1e6:.1f} MB, {how} by {card.flavour} {card.version}")
     console.print(f"  for        {card.gpu.name if card.gpu else ', '.join(card.targets) or 'any GPU of this flavour'}")
     console.print(f"  profiles   {'; '.join(map(str, card.profiles))}")
     console.print(f"  precision  {card.card.precision}: {_counted(card.precisions)} ({card.inspected})")
     console.print(f"  plugins    {_counted(card.operators) or 'none: standard operators'}")
     for note in report.notes:
-        console.print(f"  note: {note}", style="yellow", highlight=False)
+        console.print(f"  note: {note}", style="yellow")
+
+
+def _file(library: Path | str | None) -> list[Path]:
+    return [library] if isinstance(library, Path) else []
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from cornernet.engine.installation import EXTRA_OF_PACKAGE, ONNX_RUNTIME, install
+
 EXAMPLES = """
 cornernet doctor
 cornernet doctor --json
@@ -47,12 +49,16 @@ def can_run(findings: list[Finding]) -> bool:
     return "ONNX Runtime" in working or ("GPU" in working and not working.isdisjoint(("tensorrt", "tensorrt_rtx")))
 
 
-_NEGATE = '<ir_version: 8, opset_import: ["" : 17]> negate (float[2] x) => (float[2] y) { y = Neg(x) }'
+NEGATE = bytes.fromhex(
+    "08083a340a0d0a017812017922034e65673a001201675a0f0a0178120a0a0808"
+    "0112040a020802620f0a0179120a0a08080112040a02080242040a001011"
+)
+"""y = -x of two float32 as an ONNX file, so that it takes no package to make one; a test makes it again."""
 
 
 def _onnxruntime() -> Finding:
     """Runs one operator: an import proves little where two wheels overwrote each other or a library is missing."""
-    advice = "pip install 'cornernet[cpu]' (with an NVIDIA GPU: pip install 'cornernet[gpu]')"
+    advice = ONNX_RUNTIME
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -60,15 +66,11 @@ def _onnxruntime() -> Finding:
     except ImportError as error:
         return Finding("ONNX Runtime", "broken", str(error), advice)
     import numpy as np
-    from onnx import parser
 
     try:
-        graph = parser.parse_model(
-            '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) {y = Neg(x)}'
-        )
         available = onnxruntime.get_available_providers()
         wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
-        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=wanted)
+        session = onnxruntime.InferenceSession(NEGATE, providers=wanted)
         (result,) = session.run(None, {"x": np.array([1, 2], np.float32)})
     except Exception as error:  # the binding raises a dozen types that share no base of their own
         return Finding("ONNX Runtime", "broken", f"{type(error).__name__}: {error}", advice)
@@ -117,7 +119,7 @@ def _plugins() -> Finding:
     from cornernet.engine.backends.trt_api import find_plugin_library
     from cornernet.engine.errors import BackendError
 
-    advice = "CORNERNET_PLUGINS=1 pip install 'cornernet' (needs nvcc and TensorRT headers)"
+    advice = f"CORNERNET_PLUGINS=1 {install()} (needs nvcc and TensorRT headers)"
     try:
         library = find_plugin_library()
     except BackendError as error:
@@ -144,17 +146,20 @@ def _opencv() -> Finding:
 def _extras() -> list[Finding]:
     """Packages that are simply there or not."""
     wanted = (
-        ("torch", "train", "trains, imports and exports"),
-        ("onnxscript", "train", "exports"),
-        ("safetensors", "train", "reads and writes checkpoints"),
-        ("faster_coco_eval", "fast", "evaluates faster"),
-        ("supervision", "viz", "takes our detections"),
-        ("timm", "backbones", "gives other backbones"),
-        ("pycuda", "pycuda", "gives device arrays"),
+        ("torch", "trains, imports and exports"),
+        ("onnxscript", "exports"),
+        ("safetensors", "reads and writes checkpoints"),
+        ("onnx", "builds engines, shows what a .onnx file is"),
+        ("pycocotools", "evaluates"),
+        ("faster_coco_eval", "evaluates faster"),
+        ("matplotlib", "draws charts"),
+        ("supervision", "takes our detections"),
+        ("timm", "gives other backbones"),
+        ("pycuda", "gives device arrays"),
     )
     findings = []
-    for package, extra, purpose in wanted:
-        advice = f"pip install 'cornernet[{extra}]'"
+    for package, purpose in wanted:
+        advice = install(EXTRA_OF_PACKAGE[package])
         try:
             module = importlib.import_module(package)
         except ModuleNotFoundError:
@@ -167,11 +172,11 @@ def _extras() -> list[Finding]:
 
 
 def _print(findings: list[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from cornernet.engine.machine import machine_facts, summary
+    from cornernet.terminal import make_console
 
     colours = {"works": "green", "missing": "dim", "broken": "bold red"}
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -183,8 +188,8 @@ def _print(findings: list[Finding]) -> None:
         if finding.advice:
             detail.append(f"\n{finding.advice}", style="cyan")
         table.add_row(Text(finding.state, style=colours[finding.state]), finding.name, detail)
-    console = Console(highlight=False)
-    console.print(summary(machine_facts()), style="dim", markup=False)
+    console = make_console()
+    console.print(summary(machine_facts()), style="dim")
     console.print(table)
     if can_run(findings):
         console.print("Models can run here.", style="green")

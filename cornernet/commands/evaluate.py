@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -73,9 +73,7 @@ def run(
     from cornernet.outputs import check_outputs, json_starting_with, write_text
     from cornernet.trainer.deploy.open_model import open_detector
 
-    settings = detector_settings(
-        protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge
-    )
+    settings = detector_settings(protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge)
     data = load_coco(dataset, split, images=images, annotations=annotations)
     file = json or model.with_name(f"{model.name}.{split}.json")
     written = {file: json_starting_with("file")}

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cornernet.engine.printable import printable
 from cornernet.options import one_of
 
 EXAMPLES = """
@@ -31,15 +32,17 @@ def run(
     inline: Annotated[bool, typer.Option("--inline", help="Standard operators only; excludes our plugins.")] = False,
 ) -> None:
     """Write the ONNX file after comparing it with torch at several sizes; a file above tolerance is not left behind."""
-    from rich.console import Console
+    from cornernet.outputs import carries_card, check_outputs
+    from cornernet.terminal import make_console
 
+    check_outputs({output: carries_card}, [checkpoint])
     from cornernet.export.onnx_export import export_onnx
     from cornernet.trainer.network.checkpoint import load_checkpoint
 
     network, card = load_checkpoint(checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)
-    console = Console(highlight=False, markup=False)
-    with Console(stderr=True).status("exporting, then comparing with torch"):
+    console = make_console()
+    with make_console(stderr=True).status("exporting, then comparing with torch"):
         report = export_onnx(
             network,
             card,
@@ -52,7 +55,9 @@ def run(
         )
     parity = report.parity
     tried = ", ".join("x".join(map(str, canvas)) for canvas in parity.canvases)
-    console.print(f"{report.path}  {report.bytes / 1e6:.1f} MB, {report.nodes} nodes, {report.seconds:.1f} s")
+    console.print(
+        f"{printable(report.path)}  {report.bytes / 1e6:.1f} MB, {report.nodes} nodes, {report.seconds:.1f} s"
+    )
     console.print(f"  compared with torch on images x height x width {tried}; largest differences:")
     for name, difference in parity.differences.items():
         console.print(f"  {name:<16} {difference.value:.1e}  (allowed {difference.tolerance:.0e})")

@@ -24,6 +24,10 @@ def run(
     boxes.
     """
     from cornernet.engine.errors import ModelError
+    from cornernet.engine.printable import printable
+    from cornernet.outputs import carries_card, check_outputs
+
+    check_outputs({output: carries_card}, [file])
     from cornernet.trainer.import_weights import import_checkpoint
     from cornernet.trainer.network.checkpoint import save_checkpoint
 
@@ -36,5 +40,5 @@ def run(
             )
         card = card.model_copy(update={"class_names": names})
     save_checkpoint(output, network, card)
-    typer.echo(f"{card.source}: {card.name}, {len(card.class_names)} classes -> {output}")
-    typer.echo(f"next: cornernet export {output} -o {output.with_suffix('.onnx')}")
+    typer.echo(f"{card.source}: {card.name}, {len(card.class_names)} classes -> {printable(output)}")
+    typer.echo(f"next: cornernet export {printable(output)} -o {printable(output.with_suffix('.onnx'))}")

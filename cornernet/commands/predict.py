@@ -64,14 +64,11 @@ def run(
     from cornernet.outputs import check_outputs, json_starting_with, marked_picture, picture_names
     from cornernet.trainer.deploy.open_model import open_detector
 
-    settings = detector_settings(
-        protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge
-    )
-    sources = list(expand_sources(images))
+    settings = detector_settings(protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge)
+    sources = [Path(source) for source in expand_sources(images)]  # type: ignore[arg-type]
     lines = json or str((output or Path()) / "detections.jsonl")
-    read = [model, *(source for source in sources if isinstance(source, str | Path))]
     pictures = [] if output is None else picture_names(sources, output, marked_picture)
-    check_outputs({Path(lines): json_starting_with("path")} if lines != "-" else {}, read)
+    check_outputs({Path(lines): json_starting_with("path")} if lines != "-" else {}, [model, *sources])
     errors: list[str] = []
     boxes = 0
     with ExitStack() as stack:
@@ -113,7 +110,8 @@ def _write_picture(found: "Detections", path: Path) -> None:
 
 
 def _summarise(count: int, boxes: int, errors: list[str], output: Path | None, lines: str) -> None:
-    places = [printable(output)] * (output is not None) + [printable(lines)] * (lines != "-")
+    places = [printable(output)] if output is not None else []
+    places += [printable(lines)] if lines != "-" else []
     kept = f" -> {', '.join(places)}" if places else ""
     typer.echo(f"{boxes} objects in {count - len(errors)} of {count} pictures{kept}", err=True)
     for message in errors[:LISTED_ERRORS]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cornernet.engine.printable import printable
+
 EXAMPLES = """
 cornernet quickstart
 # a quick look at the whole chain; the model will not be good
@@ -25,9 +27,8 @@ def run(
 
     Minutes on two cores. Leaves the model, pictures of what it found, plots and the latency table.
     """
-    from rich.console import Console
-
     from cornernet.quickstart import quickstart
+    from cornernet.terminal import make_console
 
     report = quickstart(
         output,
@@ -37,8 +38,9 @@ def run(
         repeats=repeats,
         say=lambda line: typer.echo(line),
     )
-    report.benchmark.print(Console())
+    report.benchmark.print(make_console())
     typer.echo(f"\ndone in {report.seconds / 60:.1f} minutes. Look at:")
     for name in ("predictions.png", "run/losses.png", "run/ap.png", "benchmark.png"):
-        typer.echo(f"  {output / name}")
-    typer.echo(f"Your turn: cornernet predict {output / 'model.onnx'} {output / 'shapes' / 'images'} -o found")
+        typer.echo(f"  {printable(output / name)}")
+    model, pictures = printable(output / "model.onnx"), printable(output / "shapes" / "images")
+    typer.echo(f"Your turn: cornernet predict {model} {pictures} -o found")

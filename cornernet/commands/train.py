@@ -40,6 +40,7 @@ def run(
     metrics.jsonl, losses.png, ap.png and predictions.png. Ctrl-C writes a checkpoint first.
     """
     from cornernet.engine.scoring.coco import load_coco
+    from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
     from cornernet.trainer.loop.train import train
 
@@ -54,6 +55,9 @@ def run(
     }
     values.update(parse_assignment(text) for text in set_ or [])
     settings = TrainConfig.read(config, **values)
+    if not resume:  # a new run writes over the checkpoints that lie in its folder
+        names = ("last.pt", "last.safetensors", "best.safetensors")
+        check_outputs({output / name: anything for name in names}, [path for path in (init, config) if path])
     train_data = load_coco(dataset, train_split)
     val_data = None if val_split == "none" else load_coco(dataset, val_split)
     for data in filter(None, (train_data, val_data)):

@@ -20,10 +20,6 @@ class DeviceArray(NamedTuple):
     producer: int | None
 
 
-def is_device_array(array: Any) -> bool:
-    return hasattr(array, "__cuda_array_interface__")
-
-
 def describe(array: Any) -> DeviceArray:
     """Check canvases (N, H, W, 3) uint8 in device memory; nothing is copied.
 

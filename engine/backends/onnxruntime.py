@@ -11,14 +11,14 @@ import numpy as np
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.errors import BackendError, ModelError
-from cornernet.engine.installation import onnxruntime_problem
+from cornernet.engine.installation import install, onnxruntime_problem
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
 
 try:
     import onnxruntime as ort
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidProtobuf, NoSuchFile
 except (ImportError, AttributeError) as error:  # AttributeError: what two wheels over each other leave behind
-    broken = f"ONNX Runtime cannot be imported: {error}. Mend it with: pip install --force-reinstall 'cornernet[cpu]'"
+    broken = f"ONNX Runtime cannot be imported: {error}. Mend it with: pip install --force-reinstall onnxruntime"
     raise BackendError(str(onnxruntime_problem() or broken)) from error
 
 log = logging.getLogger("cornernet.onnxruntime")
@@ -162,7 +162,7 @@ def _choose(providers: Sequence[Provider] | None) -> list[Provider]:
         if name not in available:
             raise BackendError(
                 f"provider {name!r} is not in this ONNX Runtime, which has {', '.join(available)}. "
-                "For CUDA and TensorRT: pip uninstall -y onnxruntime && pip install 'cornernet[gpu]'"
+                "For CUDA and TensorRT: pip uninstall -y onnxruntime && " + install("gpu")
             )
     if any(name in ON_GPU for name in map(_name, chosen)) and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA and cuDNN that came as pip packages lie where the system loader does not look

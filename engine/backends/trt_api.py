@@ -25,14 +25,15 @@ from types import ModuleType
 from typing import Any
 
 from cornernet.engine.errors import BackendError
+from cornernet.engine.installation import install
 from cornernet.plugins import LIBRARY_VARIABLE, library_path
 
 log = logging.getLogger("cornernet.tensorrt")
 
 FLAVOURS = ("tensorrt", "tensorrt_rtx")
 INSTALL = {
-    "tensorrt": "pip install 'cornernet[gpu]'  (tensorrt 10.12 or newer, cuda-python)",
-    "tensorrt_rtx": "pip install 'cornernet[rtx]'  (tensorrt-rtx 1.7 or newer)",
+    "tensorrt": f"{install('gpu')}  (tensorrt 10.12 or newer, cuda-python)",
+    "tensorrt_rtx": f"{install('rtx')}  (tensorrt-rtx 1.7 or newer)",
 }
 NAMESPACE = "cornernet"
 

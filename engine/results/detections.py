@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from cornernet.engine.errors import BackendError
+from cornernet.engine.installation import missing
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +100,14 @@ class Detections:
         return value if self.decimals is None else float(f"{value:.{self.decimals}f}")
 
     def to_json(self) -> str:
-        """One line of JSON: path, index, width, height, error, and the detections best first."""
+        """One line of JSON: path, index, width, height, error, and the detections best first.
+
+        It can be written as UTF-8 whatever the file is called: a byte that is none stands there as an escape, such as
+        \\udce9, and is the path's own again after `json.loads`.
+        """
         height, width = self.image_size or (None, None)
         rows = zip(self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), self.names)
-        return json.dumps(
+        line = json.dumps(
             {
                 "path": self.path,
                 "index": self.index,
@@ -114,6 +121,7 @@ class Detections:
             },
             ensure_ascii=False,
         )
+        return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
     def draw(self, image: np.ndarray, *, scores: bool = True) -> np.ndarray:
         """A copy of `image` (H, W, 3) uint8 BGR with boxes and labels; `scores`: write them behind the names."""
@@ -126,7 +134,7 @@ class Detections:
         try:
             import supervision
         except ImportError as error:
-            raise BackendError("supervision is not installed: pip install 'cornernet[viz]'") from error
+            raise missing("supervision", "to_supervision") from error
         return supervision.Detections(
             xyxy=self.boxes,
             confidence=self.scores,

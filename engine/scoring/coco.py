@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cornernet.engine.errors import DatasetError
+from cornernet.engine.printable import printable
 
 _REPORTED_CLIP = 1.0
 """A box that leaves its image by more than this [px] is reported when it is clipped; less is rounding."""
@@ -41,6 +43,8 @@ class CocoDataset:
     """A split: samples in the file's order, classes in order of their category id.
 
     problems: a report line for each entry that was mended or left out.
+    mended: place in the file's list of annotations -> box x y width height [px] as clipped to its image, or None: left
+        out. What is scored follows it, so that the score agrees with `problems`.
     """
 
     samples: tuple[Sample, ...]
@@ -48,6 +52,7 @@ class CocoDataset:
     category_ids: tuple[int, ...]
     annotation_file: Path
     problems: tuple[str, ...] = ()
+    mended: Mapping[int, tuple[float, float, float, float] | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,6 +69,7 @@ class _Image(NamedTuple):
     height: int
 
 
+_Mended = tuple[float, float, float, float] | None
 _Object = tuple[list[float], int, bool]
 """Box x1 y1 x2 y2 [px], class index, crowd."""
 
@@ -90,16 +96,22 @@ def load_coco(
     folder = _find_folder(entries, [Path(images)] if images is not None else _folders(root, split), file)
     found = _check_files(entries, folder, problems)
     if not found:
-        raise DatasetError(f"{file}: every image in {folder} is empty, zero bytes. Copy the images again.")
+        raise DatasetError(
+            f"{printable(file)}: every image in {printable(folder)} is empty, zero bytes. Copy the images again."
+        )
     label_of = {category: label for label, category in enumerate(names)}
-    objects = _read_annotations(content["annotations"], found, label_of, problems)
+    mended: dict[int, _Mended] = {}
+    objects = _read_annotations(content["annotations"], found, label_of, problems, mended)
     samples = tuple(_make_sample(image, objects[image.image_id]) for image in found.values())
-    return CocoDataset(samples, tuple(names.values()), tuple(names), file, tuple(problems))
+    return CocoDataset(samples, tuple(names.values()), tuple(names), file, tuple(problems), mended)
 
 
 def _find_annotations(root: Path, split: str | None) -> Path:
     folder = root / "annotations"
-    there = sorted(folder.glob("*.json"))
+    try:
+        there = sorted(folder.glob("*.json"))
+    except OSError as error:
+        raise DatasetError(f"{printable(folder)}: cannot be read: {error.strerror}") from error
     if split is None:
         if len(there) == 1:
             return there[0]
@@ -110,21 +122,25 @@ def _find_annotations(root: Path, split: str | None) -> Path:
             if folder / name in there:
                 return folder / name
         wanted = " or ".join(f"annotations/{name}" for name in names)
-    listed = ", ".join(file.name for file in there) or "no JSON file"
-    raise DatasetError(f"{root}: expected {wanted}; there is {listed}. Check the folder and the split's name.")
+    listed = ", ".join(printable(file.name) for file in there) or "no JSON file"
+    raise DatasetError(
+        f"{printable(root)}: expected {wanted}; there is {listed}. Check the folder and the split's name."
+    )
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{file}: cannot be read as JSON: {error}. Expected a COCO annotation file.") from error
+        raise DatasetError(
+            f"{printable(file)}: cannot be read as JSON: {error}. Expected a COCO annotation file."
+        ) from error
     keys = ("images", "annotations", "categories")
     wrong = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if wrong:
         raise DatasetError(
-            f"{file}: not a COCO annotation file: no list under {', '.join(wrong)}; expected a JSON object with the "
-            f"lists {', '.join(keys)}. Other formats must be converted first."
+            f"{printable(file)}: not a COCO annotation file: no list under {', '.join(wrong)}; expected a JSON object "
+            f"with the lists {', '.join(keys)}. Other formats must be converted first."
         )
     return content
 
@@ -133,15 +149,16 @@ def _read_categories(entries: list[Any], file: Path, problems: list[str]) -> dic
     """Category id -> name, ascending ids."""
     names: dict[int, str] = {}
     for place, entry in enumerate(entries):
-        category = _whole(entry, "id")
+        category = whole_number(entry, "id")
         if category is None:
             problems.append(f"category {place}: no whole number under 'id'; left out")
         elif category in names:
             problems.append(f"category {category}: the id occurs twice; kept '{names[category]}'")
         else:
-            names[category] = str(entry.get("name", f"class {category}"))
+            name = entry.get("name")
+            names[category] = str(name) if isinstance(name, str | int | float) else f"class {category}"
     if not names:
-        raise DatasetError(f"{file}: no usable category; expected entries like {{'id': 1, 'name': 'cell'}}.")
+        raise DatasetError(f"{printable(file)}: no usable category; expected entries like {{'id': 1, 'name': 'cell'}}.")
     return dict(sorted(names.items()))
 
 
@@ -149,14 +166,15 @@ def _read_images(entries: list[Any], problems: list[str]) -> dict[int, tuple[str
     """Image id -> file name, width, height."""
     images: dict[int, tuple[str, int, int]] = {}
     for place, entry in enumerate(entries):
-        image_id, width, height = (_whole(entry, key) for key in ("id", "width", "height"))
+        image_id, width, height = (whole_number(entry, key) for key in ("id", "width", "height"))
         name = entry.get("file_name") if isinstance(entry, dict) else None
         if image_id is None or not isinstance(name, str) or not name:
             problems.append(f"image {place}: expected a whole number under 'id' and a file_name; left out")
         elif image_id in images:
-            problems.append(f"image {image_id} ({name}): the id belongs to {images[image_id][0]} already; left out")
+            first = printable(images[image_id][0])
+            problems.append(f"image {image_id} ({printable(name)}): the id belongs to {first} already; left out")
         elif not width or not height or min(width, height) < 1 or max(width, height) >= _LARGEST:
-            problems.append(f"image {image_id} ({name}): expected width and height in pixels; left out")
+            problems.append(f"image {image_id} ({printable(name)}): expected width and height in pixels; left out")
         else:
             images[image_id] = (name, width, height)
     return images
@@ -170,12 +188,12 @@ def _folders(root: Path, split: str | None) -> list[Path]:
 def _find_folder(entries: dict[int, tuple[str, int, int]], folders: list[Path], file: Path) -> Path:
     """The first folder that holds any of the files."""
     for folder in folders:
-        if any((folder / name).is_file() for name, _, _ in entries.values()):
+        if any(_bytes_of(folder / name) is not None for name, _, _ in entries.values()):
             return folder
-    first = next((name for name, _, _ in entries.values()), None)
+    first = next((f" (the first is {printable(name)})" for name, _, _ in entries.values()), "")
     raise DatasetError(
-        f"{file}: none of its {len(entries)} usable images exists{f' (the first is {first})' if first else ''}. "
-        f"Searched {', '.join(map(str, folders))}. Name the folder of the images."
+        f"{printable(file)}: none of its {len(entries)} usable images exists{first}. "
+        f"Searched {', '.join(map(printable, folders))}. Name the folder of the images."
     )
 
 
@@ -184,24 +202,38 @@ def _check_files(entries: dict[int, tuple[str, int, int]], folder: Path, problem
     found = {}
     for image_id, (name, width, height) in entries.items():
         path = folder / name
-        if not path.is_file():
-            problems.append(f"image {image_id}: {path} does not exist; left out")
-        elif path.stat().st_size == 0:
-            problems.append(f"image {image_id}: {path} is empty, zero bytes; left out")
+        size = _bytes_of(path)
+        if size is None:
+            problems.append(f"image {image_id}: {printable(path)} does not exist; left out, not scored either")
+        elif size == 0:
+            problems.append(f"image {image_id}: {printable(path)} is empty, zero bytes; left out, not scored either")
         else:
             found[image_id] = _Image(image_id, path, width, height)
     return found
 
 
+def _bytes_of(path: Path) -> int | None:
+    """Size of a regular file; None if there is none, or none can have this name (above 255 bytes, NUL)."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
 def _read_annotations(
-    entries: Iterable[Any], images: dict[int, _Image], label_of: dict[int, int], problems: list[str]
+    entries: Iterable[Any],
+    images: dict[int, _Image],
+    label_of: dict[int, int],
+    problems: list[str],
+    mended: dict[int, _Mended],
 ) -> dict[int, list[_Object]]:
-    """Image id -> its usable objects."""
+    """Image id -> its usable objects. Fills `problems` and `mended`, see `CocoDataset`."""
     objects: dict[int, list[_Object]] = defaultdict(list)
     seen: set[int] = set()
     for place, entry in enumerate(entries):
-        annotation, image_id, category = (_whole(entry, key) for key in ("id", "image_id", "category_id"))
+        annotation, image_id, category = (whole_number(entry, key) for key in ("id", "image_id", "category_id"))
         where = f"annotation {place if annotation is None else annotation}"
+        mended[place] = None  # until it proves usable
         if image_id is None or category is None:
             problems.append(f"{where}: expected whole numbers under image_id and category_id; left out")
         elif image_id not in images:
@@ -213,13 +245,16 @@ def _read_annotations(
             if complaint:
                 problems.append(f"{where} of image {image_id}: {complaint}")
             if box is not None:
-                found = (box, label_of[category], entry.get("iscrowd") in (1, True))
+                found = (box, label_of[category], is_crowd(entry))
                 repeated = annotation in seen and found in objects[image_id]
                 if annotation in seen:
                     fate = "the same object, left out" if repeated else "another object, kept"
                     problems.append(f"{where} of image {image_id}: the id occurs twice; {fate}")
                 if not repeated:
                     objects[image_id].append(found)
+                    del mended[place]
+                    if complaint:
+                        mended[place] = (box[0], box[1], box[2] - box[0], box[3] - box[1])
         if annotation is not None:
             seen.add(annotation)
     return objects
@@ -229,15 +264,15 @@ def _clipped_box(bbox: Any, image: _Image) -> tuple[list[float] | None, str]:
     """COCO's [x, y, width, height] -> x1 y1 x2 y2 inside the image, or None; and what was wrong, if anything."""
     numbers = isinstance(bbox, list) and len(bbox) == 4 and all(type(side) in (int, float) for side in bbox)
     if not numbers or not all(abs(side) < _LARGEST for side in bbox):  # NaN is not less either
-        return None, f"bbox {bbox}: expected four finite numbers [x, y, width, height]; left out"
+        return None, f"bbox {short(bbox)}: expected four finite numbers [x, y, width, height]; left out"
     x, y, width, height = (float(side) for side in bbox)
     if width <= 0 or height <= 0:
-        return None, f"bbox {bbox} has no area; left out"
+        return None, f"bbox {short(bbox)} has no area; left out"
     box = [max(x, 0.0), max(y, 0.0), min(x + width, float(image.width)), min(y + height, float(image.height))]
     if box[2] <= box[0] or box[3] <= box[1]:
-        return None, f"bbox {bbox} lies outside the image of {image.width}x{image.height} pixels; left out"
+        return None, f"bbox {short(bbox)} lies outside the image of {image.width}x{image.height} pixels; left out"
     beyond = max(abs(inside - given) for inside, given in zip(box, (x, y, x + width, y + height)))
-    clipped = f"bbox {bbox} reaches outside the image of {image.width}x{image.height} pixels; clipped"
+    clipped = f"bbox {short(bbox)} reaches outside the image of {image.width}x{image.height} pixels; clipped"
     return box, clipped if beyond > _REPORTED_CLIP else ""
 
 
@@ -247,8 +282,13 @@ def _make_sample(image: _Image, objects: list[_Object]) -> Sample:
     return Sample(*image, boxes, labels, np.array([crowd for _, _, crowd in objects], bool))
 
 
-def _whole(entry: Any, key: str) -> int | None:
-    """The whole number under `key`, also if written as 3.0 or "3"; None if there is none."""
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Is this annotation a region of many objects? Only 1 (or true) says so."""
+    return entry.get("iscrowd") in (1, True)
+
+
+def whole_number(entry: Any, key: str) -> int | None:
+    """The whole number of 64 bits under `key`, also if written as 3.0 or "3"; None if there is none."""
     value = entry.get(key) if isinstance(entry, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -256,4 +296,5 @@ def _whole(entry: Any, key: str) -> int | None:
         number = int(value)
     except (ValueError, OverflowError):
         return None
-    return number if isinstance(value, str) or number == value else None
+    usable = isinstance(value, str) or number == value
+    return number if usable and abs(number) < 2**63 else None

@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from cornernet.engine.errors import DatasetError
+from cornernet.engine.installation import missing
+from cornernet.engine.scoring.coco import is_crowd
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """AP over IoU .50:.05:.95, at .50, at .75, of small, medium, large objects; AR with 1, 10, 100 detections an image."""
@@ -119,9 +121,11 @@ def _evaluator(asked: Evaluator) -> tuple[str, Any, Any]:
         return "faster-coco-eval", COCO, COCOeval_faster
     if asked not in ("auto", "pycocotools"):
         raise ValueError(f"evaluator is {asked!r}; expected 'auto', 'pycocotools' or 'faster-coco-eval'")
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ModuleNotFoundError as error:
+        raise missing("pycocotools", "scoring by the COCO protocol") from error
     return "pycocotools", COCO, COCOeval
 
 
@@ -133,14 +137,15 @@ def _index(coco_class: Any, content: dict[str, Any]) -> Any:
     return coco
 
 
-def _load(source: str | Path | Any, what: str) -> Any:
+def load_json(source: str | Path | Any, what: str) -> Any:
+    """The content of a file; anything but a path passes through. Raises DatasetError."""
     if not isinstance(source, str | Path):
         return source
     try:
         return json.loads(Path(source).read_bytes())
     except OSError as error:
         raise DatasetError(f"{what} {source} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{what} {source} is not valid JSON: {error}") from error
 
 
@@ -149,7 +154,7 @@ def _ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
 
     An entry without usable numbers is left out, as `load_coco` does, which reports it.
     """
-    content = _load(source, "annotation file")
+    content = load_json(source, "annotation file")
     found = content if isinstance(content, dict) else {}
     lists: list[Any] = [found.get(key) for key in ("images", "categories", "annotations")]
     if not all(isinstance(entries, list) for entries in lists):
@@ -174,11 +179,18 @@ def _numbers_of(entry: Any, read: Callable[[Any], dict[str, Any]]) -> dict[str, 
 
 
 def _image(entry: Any) -> dict[str, Any]:
-    return {"id": int(entry["id"])}
+    return {"id": _id(entry["id"])}
 
 
 def _category(entry: Any) -> dict[str, Any]:
-    return {"id": int(entry["id"]), "name": str(entry.get("name", f"class {entry['id']}"))}
+    return {"id": _id(entry["id"]), "name": str(entry.get("name", f"class {entry['id']}"))}
+
+
+def _id(value: Any) -> int:
+    """As the evaluators hold it: 64 bits."""
+    if abs(number := int(value)) >= 2**63:
+        raise ValueError("beyond 64 bits")
+    return number
 
 
 def _annotation(entry: Any) -> dict[str, Any]:
@@ -187,18 +199,18 @@ def _annotation(entry: Any) -> dict[str, Any]:
     if not all(map(math.isfinite, (*bbox, area))):
         raise ValueError("not finite")
     return {
-        "image_id": int(entry["image_id"]),
-        "category_id": int(entry["category_id"]),
+        "image_id": _id(entry["image_id"]),
+        "category_id": _id(entry["category_id"]),
         "bbox": bbox,
         "area": area,
-        "iscrowd": int(entry.get("iscrowd") or 0),
+        "iscrowd": int(is_crowd(entry)),
     }
 
 
 def _results(source: str | Path | Sequence[dict[str, Any]], image_ids: set[int]) -> list[dict[str, Any]]:
     """Result entries with the fields that the evaluators add in `loadRes` (id, area, iscrowd)."""
     found = []
-    for number, entry in enumerate(_load(source, "result file"), start=1):
+    for number, entry in enumerate(load_json(source, "result file"), start=1):
         try:
             bbox, score = [float(side) for side in entry["bbox"]], float(entry["score"])
             image_id, category_id = entry["image_id"], entry["category_id"]

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cornernet.engine.errors import DatasetError
-from cornernet.engine.scoring.coco_stats import STATS, ClassStats, Evaluator, Stats, coco_stats
+from cornernet.engine.printable import printable
+from cornernet.engine.scoring.coco import whole_number
+from cornernet.engine.scoring.coco_stats import STATS, ClassStats, Evaluator, Stats, coco_stats, load_json
 
 if TYPE_CHECKING:
     from cornernet.engine.detector import Detector
     from cornernet.engine.results.detections import Detections
-    from cornernet.engine.scoring.coco import CocoDataset
+    from cornernet.engine.scoring.coco import CocoDataset, Sample
 
 __all__ = [
     "STATS",
@@ -26,6 +28,7 @@ __all__ = [
     "evaluate",
     "match_classes",
     "result_entries",
+    "scored_truth",
 ]
 
 
@@ -85,6 +88,7 @@ def evaluate(
     samples = sorted(dataset.samples, key=lambda sample: (sample.height, sample.width))
     results: dict[int, list[dict[str, Any]]] = {}
     errors = []
+    resized: list[str] = []
     # Several batches a call lets the detector fill batches when canvases differ, and bounds the images in memory.
     for start in range(0, len(samples), 4 * batch_size):
         chunk = samples[start : start + 4 * batch_size]
@@ -92,17 +96,46 @@ def evaluate(
         for sample, found in zip(chunk, detections, strict=True):
             results[sample.image_id] = result_entries(found, sample.image_id, category_of_label)
             if found.error is not None:
-                errors.append((str(sample.path), str(found.error)))
+                errors.append((printable(sample.path), str(found.error)))
+            if found.image_size is not None and found.image_size != (sample.height, sample.width):
+                resized.append(_other_size(sample, found.image_size))
         if progress is not None:
             progress(len(chunk))
     ordered = [entry for sample in dataset.samples for entry in results[sample.image_id]]
     return EvaluationReport(
         model=card.name,
         dataset=str(dataset.annotation_file),
-        stats=coco_stats(dataset.annotation_file, ordered, evaluator=evaluator),
+        stats=coco_stats(scored_truth(dataset), ordered, evaluator=evaluator),
         results=ordered,
         errors=tuple(errors),
-        notes=(*notes, *map(str, dataset.problems)),
+        notes=(*_size_note(resized, len(samples)), *notes, *map(str, dataset.problems)),
+    )
+
+
+def scored_truth(dataset: CocoDataset) -> dict[str, Any]:
+    """The content of the annotation file as its notes describe it: without what was left out, with clipped boxes."""
+    content = load_json(dataset.annotation_file, "annotation file")
+    images = {sample.image_id for sample in dataset.samples}
+    annotations = [
+        entry if place not in dataset.mended else {**entry, "bbox": list(box)}
+        for place, entry in enumerate(content["annotations"])
+        if (box := dataset.mended.get(place, ())) is not None
+    ]
+    kept = [entry for entry in content["images"] if whole_number(entry, "id") in images]
+    return {**content, "images": kept, "annotations": annotations}
+
+
+def _other_size(sample: Sample, size: tuple[int, int]) -> str:
+    return f"{printable(sample.path)} is {size[1]}x{size[0]}, annotated as {sample.width}x{sample.height}"
+
+
+def _size_note(resized: Sequence[str], images: int) -> tuple[str, ...]:
+    if not resized:
+        return ()
+    return (
+        f"{len(resized)} of {images} pictures do not have the size that their annotations are for, so their boxes "
+        f"cannot agree and THE SCORE IS TOO LOW: {resized[0]} (width x height). Use the original pictures, or scale "
+        "the annotations with them",
     )
 
 

@@ -9,9 +9,10 @@ import typer
 from typer.testing import CliRunner
 
 from cornernet import options
-from cornernet.cli import EXTRA_OF_PACKAGE, VERBS, app
+from cornernet.cli import VERBS, app
 from cornernet.commands import doctor
 from cornernet.engine.errors import ModelError
+from cornernet.engine.installation import EXTRA_OF_PACKAGE, install
 from cornernet.engine.protocol import PROTOCOLS
 
 GROUP = typer.main.get_command(app)
@@ -126,7 +127,7 @@ def test_a_missing_optional_package_is_named_with_its_extra(monkeypatch):
     failing(monkeypatch, ModuleNotFoundError("No module named 'torch'", name="torch"))
     result = run("doctor")
     assert result.exit_code == 1
-    assert "pip install 'cornernet[train]'" in result.stderr
+    assert install("train") in result.stderr
 
 
 def test_extras_named_in_messages_exist(root):
@@ -134,6 +135,45 @@ def test_extras_named_in_messages_exist(root):
 
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(EXTRA_OF_PACKAGE.values()) <= set(extras)
+
+
+def test_what_is_advised_can_be_typed_in_a_checkout(root):
+    # The package is in no registry: only a path can be installed, and only with an extra that exists.
+    import re
+    import tomllib
+
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    folders = ("cornernet/commands", "engine", "trainer", "export", "plugins", "benchmarks", "tests")
+    files = [
+        *(file for folder in folders for file in (root / folder).rglob("*.py")),
+        *(root / "cornernet").glob("*.py"),
+    ]
+    wrong, named = [], set()
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        wrong += [f"{file}: {line}" for line in re.findall(r"pip install[^\n]*?['\"]cornernet[\['].*", text)]
+        named |= set(re.findall(r"\binstall\(['\"](\w+)['\"]\)", text))
+    assert wrong == []
+    assert {"cpu", "gpu"} <= named <= set(extras)
+    assert install("cpu") == "pip install '.[cpu]' in the checkout"
+
+
+def test_doctors_graph_is_what_onnx_makes_of_its_source():
+    from onnx import parser
+
+    source = '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) {y = Neg(x)}'
+    assert parser.parse_model(source).SerializeToString() == doctor.NEGATE
+
+
+def test_doctor_needs_neither_onnx_nor_matplotlib_nor_pycocotools(monkeypatch):
+    import json
+
+    for name in ("onnx", "onnx.parser", "matplotlib", "pycocotools"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = {entry["name"]: entry for entry in json.loads(run("doctor", "--json").stdout)}
+    assert found["ONNX Runtime"]["state"] == "works"
+    assert found["onnx"]["state"] == "missing"
+    assert found["onnx"]["advice"] == install("inspect")
 
 
 def test_a_reader_that_goes_away_is_no_error_message(tmp_path):
@@ -179,11 +219,11 @@ def test_doctor_tries_every_runtime_on_this_machine():
 
 
 def test_doctor_prints_advice_for_what_is_missing(monkeypatch):
-    findings = [doctor.Finding("ONNX Runtime", "missing", "runs .onnx files", "pip install 'cornernet[cpu]'")]
+    findings = [doctor.Finding("ONNX Runtime", "missing", "runs .onnx files", install("cpu"))]
     monkeypatch.setattr(doctor, "examine", lambda: findings)
     result = run("doctor")
     assert result.exit_code == 1
-    assert "pip install 'cornernet[cpu]'" in result.output
+    assert install("cpu") in result.output
     assert "Nothing here can run a model" in result.output
 
 

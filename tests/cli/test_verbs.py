@@ -15,31 +15,6 @@ def run(*words):
     return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
 
 
-@pytest.fixture
-def model(tmp_path):
-    return write_onnx(tmp_path / "model.onnx", make_card(train_size=(128, 128), versions={"cornernet": "9.9"}))
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A data set of three pictures; the last has no object."""
-    root = tmp_path / "data"
-    (root / "images").mkdir(parents=True)
-    (root / "annotations").mkdir()
-    images, annotations = [], []
-    for number, box in enumerate([(10, 20, 60, 90), (40, 8, 100, 60), None], start=1):
-        cv2.imwrite(str(root / "images" / f"{number}.png"), picture(100, 120, box))
-        images.append({"id": number, "file_name": f"{number}.png", "width": 120, "height": 100})
-        if box:
-            x1, y1, x2, y2 = box
-            entry = {"id": number, "image_id": number, "category_id": 7, "bbox": [x1, y1, x2 - x1, y2 - y1]}
-            annotations.append({**entry, "area": (x2 - x1) * (y2 - y1), "iscrowd": 0})
-    categories = [{"id": 7, "name": "bright"}]
-    content = {"images": images, "annotations": annotations, "categories": categories}
-    (root / "annotations" / "instances_val.json").write_text(json.dumps(content))
-    return root
-
-
 def test_shapes_writes_a_data_set_that_the_other_verbs_read(tmp_path):
     result = run("shapes", tmp_path / "shapes", "--train", 2, "--val", 3, "--size", "64x96")
     assert result.exit_code == 0, result.output
@@ -93,14 +68,6 @@ def test_predict_keeps_pictures_of_one_name_apart(model, data, tmp_path):
     result = run("predict", model, data / "images/1.png", tmp_path / "other/1.jpg", "-o", tmp_path / "out")
     assert result.exit_code == 0
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"1.jpg", "1-2.jpg"}
-
-
-def test_predict_takes_threshold_size_scales_and_mirror(model, data, tmp_path):
-    few = run("predict", model, data / "images", "--json", tmp_path / "few.jsonl", "--threshold", 1.0)
-    assert "2 objects" in few.stderr  # the box is as bright as can be
-    options = ("--size", "256x256", "--scales", "0.5,1", "--mirror", "--protocol", "official")
-    many = run("predict", model, data / "images", "--json", tmp_path / "many.jsonl", *options)
-    assert many.exit_code == 0, many.output
 
 
 @pytest.mark.parametrize("option", [("--size", "12"), ("--scales", "0"), ("--resize", "half"), ("--protocol", "mine")])
@@ -172,48 +139,6 @@ def test_benchmark_writes_table_json_and_chart(model, data, tmp_path):
     assert "AP50" in result.stdout and "fp16" in result.stdout and "post-processing of 2000" in result.stdout
     chart = cv2.imread(str(tmp_path / "bench/benchmark.png"))
     assert min(chart.shape[:2]) > 300
-
-
-def test_info_of_an_onnx_file_shows_card_operators_and_size(model):
-    result = run("info", model)
-    assert result.exit_code == 0, result.output
-    for words in ("bright, other", "128x128", "37 standard", "cornernet 9.9", "ONNX", "ai.onnx 17"):
-        assert words in result.stdout
-    content = json.loads(run("info", model, "--json").stdout)
-    assert content["card"]["class_names"] == ["bright", "other"]
-    assert content["standard_operators"]["Constant"] == 9
-
-
-def test_info_counts_custom_operators(tmp_path):
-    from toy_onnx import write_toy
-
-    content = json.loads(run("info", write_toy(tmp_path / "toy.onnx"), "--json").stdout)
-    assert content["custom_operators"] == {"CornerPoolTopLeft": 1}
-    assert content["parameters"] == 8 * 3 * 3 * 3
-
-
-def test_info_of_a_checkpoint_needs_no_torch(tmp_path):
-    from safetensors.numpy import save_file
-
-    from cornernet.engine.model_card import METADATA_KEY
-
-    card = make_card(parameters=6, gmacs={"511x511": 1.25})
-    save_file({"w": np.zeros((2, 3), np.float32)}, tmp_path / "w.safetensors", metadata={METADATA_KEY: card.to_json()})
-    result = run("info", tmp_path / "w.safetensors")
-    assert result.exit_code == 0, result.output
-    assert "checkpoint of 1 tensors" in result.stdout and "1.2 GMAC at 511x511" in result.stdout
-
-
-@pytest.mark.parametrize("name", ["gone.onnx", "gone.safetensors", "gone.engine"])
-def test_info_of_a_missing_file_is_one_line(tmp_path, name):
-    result = run("info", tmp_path / name)
-    assert result.exit_code == 1
-    assert name in result.stderr
-
-
-def test_info_of_a_damaged_checkpoint_is_one_line(tmp_path):
-    (tmp_path / "w.safetensors").write_bytes(b"\x08")
-    assert run("info", tmp_path / "w.safetensors").exit_code == 1
 
 
 @pytest.fixture(scope="module")

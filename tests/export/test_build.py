@@ -19,7 +19,7 @@ from cornernet.export import build_cache
 from cornernet.export.build import build_engine
 
 pytestmark = pytest.mark.skipif(
-    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"
+    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install '.[rtx]'"
 )
 
 

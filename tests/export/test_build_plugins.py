@@ -23,7 +23,7 @@ pytestmark = [
         reason="needs libcornernet_plugins.so (cmake -B build && cmake --build build) or CORNERNET_PLUGINS_LIBRARY",
     ),
     pytest.mark.skipif(
-        "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"
+        "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install '.[rtx]'"
     ),
 ]
 

@@ -20,7 +20,7 @@ from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import preset
 
 pytestmark = pytest.mark.skipif(
-    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"
+    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install '.[rtx]'"
 )
 
 QUICK = {("tiny", "fp32"), ("tiny", "fp16"), ("squeeze", "fp16")}

@@ -140,7 +140,7 @@ def test_an_inlined_file_runs_in_openvino_with_the_same_boxes(crowded):
 
 
 def test_an_inlined_file_is_built_by_tensorrt(crowded, tmp_path):
-    pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'")
+    pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install '.[rtx]'")
     options = {"plugins": None, "targets": ["sm_89"], "cache": None, "flavour": "tensorrt_rtx"}
     card = build_engine(crowded.path, tmp_path / "crowded.engine", **options).card
     assert card.operators == {} and card.layers["TOPK"] == 3

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'")
+pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install '.[rtx]'")
 
 pytestmark = pytest.mark.tensorrt
 

@@ -73,7 +73,7 @@ def pretend(monkeypatch, *names):
 def test_no_onnxruntime_wheel_is_diagnosed(monkeypatch):
     pretend(monkeypatch, "opencv-python-headless")
     (problem,) = installation.problems()
-    assert "not installed" in problem.what and "pip install 'cornernet[cpu]'" in str(problem)
+    assert "not installed" in problem.what and "pip install '.[cpu]'" in str(problem)
 
 
 def test_both_onnxruntime_wheels_are_diagnosed_and_refused(monkeypatch, model):

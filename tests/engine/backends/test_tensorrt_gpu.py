@@ -19,7 +19,7 @@ GPU = gpu_facts()
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(GPU is None, reason="needs an NVIDIA GPU, its driver and cuda-python"),
-    pytest.mark.skipif(not trt_api.available_flavours(), reason="needs TensorRT: pip install 'cornernet[gpu]'"),
+    pytest.mark.skipif(not trt_api.available_flavours(), reason="needs TensorRT: pip install '.[gpu]'"),
 ]
 
 PROFILES = ("1x16x16,2x32x48,4x64x64", "1x64x64,1x64x64,8x64x64")

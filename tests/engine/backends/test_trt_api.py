@@ -15,7 +15,7 @@ from cornernet.engine.backends import trt_api
 from cornernet.engine.errors import BackendError
 
 needs_rtx = pytest.mark.skipif(
-    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'"
+    "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install '.[rtx]'"
 )
 
 

@@ -138,7 +138,7 @@ def test_every_name_exists_in_the_true_bindings_of_tensorrt(root, tmp_path, requ
 
 
 def test_every_name_exists_in_tensorrt_rtx(root):
-    rtx = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install 'cornernet[rtx]'")
+    rtx = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx: pip install '.[rtx]'")
     every, only = tensorrt_names(root)
     place = Path(rtx.__file__).parents[1]
     assert look_up(LOOK_UP, every | only, "tensorrt_rtx", path=place) == (rtx.__version__, [])

@@ -121,7 +121,7 @@ def test_neighbouring_classes_have_different_colours():
 
 @pytest.mark.skipif(importlib.util.find_spec("supervision") is not None, reason="supervision is installed")
 def test_supervision_missing_is_an_error_with_the_command():
-    with pytest.raises(BackendError, match=r"pip install 'cornernet\[viz\]'"):
+    with pytest.raises(BackendError, match=r"pip install '\.\[viz\]'"):
         two().to_supervision()
 
 

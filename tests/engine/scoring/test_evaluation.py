@@ -204,6 +204,7 @@ def data_set(folder, boxes_of_image, categories=((70, "Bright"), (3, "dark"))):
         category_ids=tuple(category for category, _ in categories),
         annotation_file=folder / "truth.json",
         problems=("image 9: no such file",),
+        mended={},
     )
 
 
