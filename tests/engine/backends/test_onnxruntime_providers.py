@@ -52,5 +52,5 @@ def test_a_provider_that_was_asked_for_and_does_not_start_is_an_error(toy, gpu_w
 
 def test_a_provider_that_the_wheel_lacks_is_refused_with_the_command(toy, monkeypatch):
     monkeypatch.setattr(module.ort, "get_available_providers", lambda: [CPU])
-    with pytest.raises(BackendError, match=r"'CUDAExecutionProvider' is not in this ONNX Runtime.*cornernet\[gpu\]"):
+    with pytest.raises(BackendError, match=r"'CUDAExecutionProvider' is not in this ONNX Runtime.*\[gpu\]"):
         module.OnnxRuntimeBackend(toy, providers=[CUDA])
