@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from cornernet.engine.errors import BackendError
 
@@ -39,6 +40,12 @@ def missing(package: str, purpose: str) -> BackendError:
     return BackendError(
         f"{purpose} needs the package '{package}', which is not installed: {install(EXTRA_OF_PACKAGE[package])}"
     )
+
+
+def require(package: str, purpose: str) -> None:
+    """Raises BackendError, with the command that mends it, if `package` is not installed."""
+    if find_spec(package) is None:
+        raise missing(package, purpose)
 
 
 @dataclass(frozen=True)

@@ -3,3 +3,7 @@
 Start with onnx_export.py (translate, tidy, check parity, write), then build.py. functions.py defines the custom
 operators in standard ones.
 """
+
+from cornernet.engine.installation import require
+
+require("onnx", "exporting, building and inspecting")

@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-from PIL import Image  # comes with matplotlib
-from PIL.PngImagePlugin import PngInfo
 
 from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors
 from cornernet.benchmarks.analyses.quadrants import BRANCHES, QUADRANTS, QuadrantAP
+from cornernet.engine.installation import missing
 from cornernet.engine.results.picture_file import MARK
+
+try:
+    import matplotlib
+    from PIL import Image  # comes with matplotlib
+    from PIL.PngImagePlugin import PngInfo
+except ModuleNotFoundError as error:
+    raise missing("matplotlib", "a chart") from error
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

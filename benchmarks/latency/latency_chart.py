@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from cornernet.benchmarks.latency.latency_report import Report, Row
 from cornernet.benchmarks.latency.stages import STAGES
+from cornernet.engine.installation import missing
 from cornernet.engine.machine import summary
 from cornernet.engine.results.picture_file import MARK
+
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ModuleNotFoundError as error:
+    raise missing("matplotlib", "the chart") from error
 
 INK = "#333333"
 COLOURS = {"read": "#7a9cc6", "place": "#b8cfe6", "run": "#e07a5f", "post": "#f2cc8f"}

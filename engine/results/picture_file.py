@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from cornernet.engine.errors import OutputError
+from cornernet.engine.printable import printable
 
 MARK = "Made by cornernet"
 """In a comment at the head of each picture."""
@@ -18,25 +20,36 @@ MARK = "Made by cornernet"
 def write_picture(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Write (H, W, 3) uint8 BGR as PNG or, if the name ends in .jpg, as JPEG, with `MARK` in it.
 
-    Encoded in memory: cv2.imwrite takes no name beyond ASCII on Windows and reports a full disk as success.
-
     Raises OutputError if the picture cannot be encoded (JPEG ends at 65,535 px a side), OSError if not written.
     """
     path = Path(path)
-    is_jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    data = encode_picture(image, path, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    path.write_bytes(_mark_jpeg(data) if _is_jpeg(path) else _mark_png(data))
+
+
+def encode_picture(image: np.ndarray, path: Path, options: Sequence[int] = ()) -> bytes:
+    """(H, W, 3) uint8 BGR -> the bytes of a PNG, or of a JPEG if `path` ends in .jpg. Raises OutputError.
+
+    For `path.write_bytes`: cv2.imwrite takes no name beyond ASCII on Windows and reports a full disk as success.
+    """
+    refused = f"{printable(path)}: a picture of shape {image.shape} cannot be encoded"
     try:
-        done, data = cv2.imencode(".jpg" if is_jpeg else ".png", image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        done, data = cv2.imencode(".jpg" if _is_jpeg(path) else ".png", image, options)
     except cv2.error as error:
-        raise OutputError(f"{path}: a picture of shape {image.shape} cannot be encoded: {error.err}") from error
+        raise OutputError(f"{refused}: {error.err}") from error
     if not done:
-        raise OutputError(f"{path}: a picture of shape {image.shape} cannot be encoded")
-    path.write_bytes(_mark_jpeg(data.tobytes()) if is_jpeg else _mark_png(data.tobytes()))
+        raise OutputError(refused)
+    return data.tobytes()
 
 
 def is_marked(path: str | os.PathLike[str]) -> bool:
     """Did `write_picture`, or a chart of ours, make this file? Raises OSError."""
     with Path(path).open("rb") as file:
         return MARK.encode() in file.read(4096)
+
+
+def _is_jpeg(path: Path) -> bool:
+    return path.suffix.lower() in (".jpg", ".jpeg")
 
 
 def _mark_jpeg(data: bytes) -> bytes:

@@ -84,7 +84,7 @@ def coco_stats(
     """
     truth = _ground_truth(ground_truth)
     found = _results(results, {image["id"] for image in truth["images"]})
-    library, coco_class, eval_class = _evaluator(evaluator)
+    library, coco_class, eval_class = find_evaluator(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries report on stdout
         run = eval_class(_index(coco_class, truth), _index(coco_class, {**truth, "annotations": found}), "bbox")
         run.params.useCats = int(use_categories)
@@ -112,12 +112,14 @@ def coco_stats(
     )
 
 
-def _evaluator(asked: Evaluator) -> tuple[str, Any, Any]:
-    """-> name, its COCO class, its COCOeval class."""
+def find_evaluator(asked: Evaluator) -> tuple[str, Any, Any]:
+    """-> name, its COCO class, its COCOeval class. Raises BackendError if it is not installed."""
     installed = importlib.util.find_spec("faster_coco_eval") is not None
     if asked == "faster-coco-eval" or (asked == "auto" and installed):
-        from faster_coco_eval import COCO, COCOeval_faster
-
+        try:
+            from faster_coco_eval import COCO, COCOeval_faster
+        except ModuleNotFoundError as error:
+            raise missing("faster_coco_eval", "this evaluator") from error
         return "faster-coco-eval", COCO, COCOeval_faster
     if asked not in ("auto", "pycocotools"):
         raise ValueError(f"evaluator is {asked!r}; expected 'auto', 'pycocotools' or 'faster-coco-eval'")

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from cornernet.engine.errors import DatasetError
 from cornernet.engine.printable import printable
 from cornernet.engine.scoring.coco import whole_number
-from cornernet.engine.scoring.coco_stats import STATS, ClassStats, Evaluator, Stats, coco_stats, load_json
+from cornernet.engine.scoring.coco_stats import (
+    STATS,
+    ClassStats,
+    Evaluator,
+    Stats,
+    coco_stats,
+    find_evaluator,
+    load_json,
+)
 
 if TYPE_CHECKING:
     from cornernet.engine.detector import Detector
@@ -82,7 +90,9 @@ def evaluate(
 
     Raises:
         DatasetError: the model and the data set have no class in common.
+        BackendError: the evaluator is not installed.
     """
+    find_evaluator(evaluator)  # if it is not there, this is said before an hour of work
     card = detector.card
     category_of_label, notes = match_classes(card.class_names, card.category_ids, dataset)
     samples = sorted(dataset.samples, key=lambda sample: (sample.height, sample.width))

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from cornernet.engine.errors import DatasetError
+from cornernet.engine.results.picture_file import encode_picture
 
 CLASSES = ("rectangle", "ellipse", "triangle")
 GRID = 4
@@ -244,7 +245,7 @@ def _prepare(directory: Path, recipe: Mapping[str, Any]) -> bool:
         )
     if mark.is_file():
         try:
-            if json.loads(mark.read_text()) == {**recipe, "complete": True}:
+            if json.loads(mark.read_text(encoding="utf-8")) == {**recipe, "complete": True}:
                 return True
         except ValueError:
             pass  # written by a run that was interrupted: write everything anew
@@ -259,13 +260,17 @@ def _prepare(directory: Path, recipe: Mapping[str, Any]) -> bool:
 
 def _write_image(path: Path, image: np.ndarray) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    if not cv2.imwrite(str(path), image, options):
-        raise DatasetError(f"{path}: cannot be written. Is the disk full, or the directory read-only?")
+    try:
+        path.write_bytes(encode_picture(image, path, options))
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be written: {error}. Is the disk full, or the directory read-only?"
+        ) from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     try:
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
     except OSError as error:
         raise DatasetError(
             f"{path}: cannot be written: {error}. Is the disk full, or the directory read-only?"

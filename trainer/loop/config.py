@@ -60,7 +60,7 @@ class TrainConfig(BaseModel):
         values: dict[str, Any] = {}
         if file is not None:
             try:
-                values = tomllib.loads(file.read_text())
+                values = tomllib.loads(file.read_text(encoding="utf-8"))
             except (OSError, tomllib.TOMLDecodeError) as error:
                 raise TrainingError(f"{file}: cannot be read as TOML: {error}") from error
         values.update({key: value for key, value in overrides.items() if value is not None})

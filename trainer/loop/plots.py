@@ -12,7 +12,10 @@ import cv2
 import matplotlib
 import numpy as np
 
+from cornernet.engine.errors import ImageError
+from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.picture_file import write_picture
 from cornernet.engine.scoring.coco import Sample
 
 matplotlib.use("Agg")
@@ -24,7 +27,7 @@ LOSS_TERMS = ("focal", "pull", "push", "offset")
 def read_metrics(file: Path) -> list[dict[str, Any]]:
     """Lines of metrics.jsonl; a line cut short by a crash is left out."""
     lines = []
-    for line in file.read_text().splitlines() if file.exists() else []:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         try:
             lines.append(json.loads(line))
         except json.JSONDecodeError:
@@ -83,8 +86,11 @@ def draw_beside_truth(
     """
     pairs = []
     for sample, detections in zip(samples, found, strict=True):
-        image = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)
-        if image is None or detections.error is not None:
+        if detections.error is not None:
+            continue
+        try:
+            image = read_image(sample.path)
+        except ImageError:  # it was there for the detector, and is not any more
             continue
         truth = Detections(
             boxes=sample.boxes[~sample.crowd],
@@ -103,7 +109,7 @@ def draw_beside_truth(
     blank = np.full_like(pairs[0], 255)
     pairs += [blank] * (-len(pairs) % columns)
     rows = [np.hstack(pairs[start : start + columns]) for start in range(0, len(pairs), columns)]
-    cv2.imwrite(str(output), np.vstack(rows))
+    write_picture(output, np.vstack(rows))
 
 
 def draw_scaled(image: np.ndarray, found: Detections, scale: float, *, scores: bool = True) -> np.ndarray:

@@ -199,7 +199,7 @@ class _Run:
     def _append(self, row: dict[str, float]) -> None:
         if self.ranks.is_main:
             self.output.mkdir(parents=True, exist_ok=True)
-            with (self.output / "metrics.jsonl").open("a") as file:
+            with (self.output / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def _draw(self) -> None:

@@ -144,9 +144,13 @@ def test_nothing_but_a_dataset_error_leaves_the_loader(tmp_path, images, annotat
         line.encode()
 
 
-def test_a_missing_evaluator_is_an_error_with_the_command(monkeypatch):
+def test_a_missing_evaluator_is_an_error_with_the_command_before_the_work(monkeypatch, tmp_path):
     import sys
 
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(BackendError, match=r"pip install '\.\[evaluate\]'"):
         coco_stats({"images": [{"id": 1}], "categories": [], "annotations": []}, [], evaluator="pycocotools")
+    data = load_coco(write(tmp_path, [TRUE_BOX]), "val")
+    nothing_may_run = FunctionBackend(None, make_card())
+    with Detector(nothing_may_run) as detector, pytest.raises(BackendError, match="pycocotools"):
+        evaluate(detector, data, evaluator="pycocotools")

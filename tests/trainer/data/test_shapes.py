@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -201,7 +202,10 @@ def test_impossible_requests_are_refused(tmp_path, wrong):
 
 
 def test_a_disk_that_cannot_be_written_is_a_clear_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DatasetError, match="Is the disk full"):
         generate_shapes(tmp_path / "new", train=1, val=0)
     assert "complete" not in json.loads((tmp_path / "new" / "shapes.json").read_text())
