@@ -1,6 +1,7 @@
 """What README.md and its sisters name exists: files, make targets, commands with their options, versions."""
 
 import importlib.util
+import json
 import re
 import shlex
 import tomllib
@@ -117,3 +118,46 @@ def test_tensorrt_versions_are_those_of_the_gpu_extra():
     (requirement,) = [line for line in PYPROJECT["project"]["optional-dependencies"]["gpu"] if "tensorrt" in line]
     low, high = re.fullmatch(r"tensorrt>=([\d.]+),<(\d+)", requirement).groups()
     assert f"TensorRT {low} to {int(high) - 1}" in README
+
+
+def test_the_bindings_of_the_readme_are_those_that_names_are_checked_against():
+    checked = (ROOT / "tests/engine/backends/test_trt_names.py").read_text(encoding="utf-8")
+    first, second, third = re.search(r'ids=\["([\d.]+)", "([\d.]+)", "([\d.]+)"\]', checked).groups()
+    assert f"bindings of {first}, {second} and {third}" in README
+
+
+@pytest.mark.parametrize("operator", ["corner_peaks", "corner_group"])
+def test_the_ranges_of_a_plugins_attributes_are_those_of_its_page(operator):
+    code = (ROOT / f"plugins/tensorrt/{operator}_plugin.cpp").read_text(encoding="utf-8")
+    ranges = re.findall(r'integer\("(\w+)", \w+, (\d+), (\d+), (?:true|false)\)', code)
+    assert ranges
+    for name, low, high in ranges:
+        between = f"{low} or {high}" if int(high) - int(low) == 1 else f"{low} to {high}"
+        assert f"| `{name}` | int | {between}" in text_of(ROOT / "plugins/README.md")
+
+
+def test_the_runs_behind_the_analyses_were_as_large_as_their_page_says():
+    shapes, cells = (
+        json.loads((ROOT / f"benchmarks/results/analyses/{name}/ablations.json").read_text(encoding="utf-8"))
+        for name in ("shapes", "bccd")
+    )
+    run, small = shapes["settings"], cells["settings"]
+    page = " ".join(text_of(ROOT / "benchmarks/README.md").split())
+    steps = run["steps"] // run["epochs"]
+    assert f"for {run['epochs']} epochs of {steps} steps of {run['batch_size']} images" in page
+    assert f"--train {run['train_images']} --val {run['images']} " in page
+    wanted = tomllib.loads((ROOT / "benchmarks/experiments/bccd.toml").read_text(encoding="utf-8"))["size"]
+    sizes = "x".join(map(str, small["size"])), "x".join(map(str, wanted))
+    assert f"for {small['epochs']} epochs at {sizes[0]} px instead of {sizes[1]}" in page
+    without, with_pooling = (row[1] for row in shapes["tables"][0]["rows"])
+    assert round(100 * (with_pooling - without)) == 8
+    assert "corner pooling, eight points on shapes" in page
+
+
+def test_the_tiny_network_has_about_a_million_parameters():
+    from cornernet.trainer.network.corner_net import CornerNet
+    from cornernet.trainer.network.presets import preset
+
+    assert "`tiny` (about a million parameters" in text_of(ROOT / "benchmarks/README.md")
+    parameters = sum(parameter.numel() for parameter in CornerNet(preset("tiny", 4)).parameters())
+    assert abs(parameters / 1e6 - 1) < 0.05
