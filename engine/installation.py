@@ -26,7 +26,20 @@ EXTRA_OF_PACKAGE = {
 }
 """Import name -> the smallest extra of pyproject.toml that brings it."""
 
-ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+ONNX_RUNTIMES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-directml",
+    "onnxruntime-openvino",
+    "onnxruntime-qnn",
+    "onnxruntime-silicon",
+    "onnxruntime-training",
+    "ort-nightly",
+    "ort-nightly-gpu",
+    "ort-nightly-directml",
+)
+"""Distributions that write the package `onnxruntime`. One under any other name, or built from source, runs as well."""
+
 OPENCVS = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 
 
@@ -74,18 +87,14 @@ def installed(distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 def onnxruntime_problem() -> Problem | None:
-    """None or both ONNX Runtime wheels: they write the same package and break each other."""
+    """No ONNX Runtime, or two wheels of it: they write the same package and break each other."""
     found = installed(ONNX_RUNTIMES)
-    if not found:
-        return Problem(
-            "ONNX Runtime is not installed.",
-            ONNX_RUNTIME,
-        )
+    if not found and find_spec("onnxruntime") is None:
+        return Problem("ONNX Runtime is not installed.", ONNX_RUNTIME)
     if len(found) > 1:
-        listed = " and ".join(f"{name} {number}" for name, number in found.items())
         return Problem(
-            f"{listed} are both installed and overwrite each other.",
-            f"pip uninstall -y onnxruntime onnxruntime-gpu && {install('gpu')} (no GPU: {install('cpu')})",
+            f"{_listed(found)} overwrite each other.",
+            f"pip uninstall -y {' '.join(found)} && {install('gpu')} (no GPU: {install('cpu')})",
         )
     return None
 
@@ -95,11 +104,15 @@ def opencv_problem() -> Problem | None:
     found = installed(OPENCVS)
     if len(found) < 2:
         return None
-    listed = " and ".join(f"{name} {number}" for name, number in found.items())
     return Problem(
-        f"{listed} are all installed and overwrite each other.",
+        f"{_listed(found)} overwrite each other.",
         f"pip uninstall -y {' '.join(found)} && pip install opencv-python-headless",
     )
+
+
+def _listed(found: dict[str, str]) -> str:
+    names = " and ".join(f"{name} {number}" for name, number in found.items())
+    return f"{names} are {'both' if len(found) == 2 else 'all'} installed and"
 
 
 def problems() -> list[Problem]:

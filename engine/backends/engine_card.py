@@ -107,7 +107,7 @@ class EngineCard(_Frozen):
     inspected: Literal["engine", "network"]
 
     def rebuild_command(self, engine: Path) -> str:
-        """The command line that makes this engine again, with the installed TensorRT."""
+        """The command line that makes this engine again: every option that decides what is in the plan."""
         words = ["cornernet", "build", self.onnx.name, "-o", engine.name]
         for profile in self.profiles:
             words += ["--profile", str(profile)]
@@ -115,6 +115,7 @@ class EngineCard(_Frozen):
             words += ["--plugins", "none"]
         for target in self.targets:
             words += ["--target", target]
+        words += ["--opt-level", str(self.opt_level), "--flavour", self.flavour]
         return shlex.join(words)
 
 
@@ -140,13 +141,15 @@ def read_engine_card(engine: Path) -> EngineCard:
         )
     try:
         card = EngineCard.model_validate_json(path.read_bytes())
+        size = engine.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}. Copy engine and card again.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise ModelError(
             f"{path}: not a valid engine card: {where}: {first['msg']}. Build the engine again with `cornernet build`."
         ) from error
-    size = engine.stat().st_size
     if size != card.engine.bytes:
         raise ModelError(
             f"{engine} has {size:,} bytes, but {path.name} was written for {card.engine.bytes:,}: the file is "

@@ -66,6 +66,7 @@ def test_several_profiles_are_kept_in_order(toy, tmp_path):
     assert [str(profile) for profile in card.profiles] == [texts[0], "1x64x64,1x64x64,1x64x64"]
     words = " ".join(f"--profile {profile}" for profile in card.profiles)
     command = f"cornernet build toy.onnx -o new.engine {words} --plugins none --target sm_89"
+    command += " --opt-level 3 --flavour tensorrt_rtx"
     assert card.rebuild_command(Path("new.engine")) == command
 
 

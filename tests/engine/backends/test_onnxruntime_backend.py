@@ -61,17 +61,20 @@ def test_fewer_than_one_thread_is_refused(model):
         OnnxRuntimeBackend(model, threads=0)
 
 
-def pretend(monkeypatch, *names):
+def pretend(monkeypatch, *names, importable=("onnxruntime",)):
+    """Installed are these distributions and no others; `importable` are the packages that Python finds."""
+
     def version(name):
         if name not in names:
             raise installation.PackageNotFoundError(name)
         return "1.2.3"
 
     monkeypatch.setattr(installation, "version", version)
+    monkeypatch.setattr(installation, "find_spec", lambda name: name if name in importable else None)
 
 
 def test_no_onnxruntime_wheel_is_diagnosed(monkeypatch):
-    pretend(monkeypatch, "opencv-python-headless")
+    pretend(monkeypatch, "opencv-python-headless", importable=())
     (problem,) = installation.problems()
     assert "not installed" in problem.what and "pip install '.[cpu]'" in str(problem)
 
@@ -81,6 +84,20 @@ def test_both_onnxruntime_wheels_are_diagnosed_and_refused(monkeypatch, model):
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in installation.onnxruntime_problem().command
     with pytest.raises(BackendError, match="both installed and overwrite each other"):
         OnnxRuntimeBackend(model)
+
+
+@pytest.mark.parametrize("wheels", [("onnxruntime-directml",), ("onnxruntime-openvino",), ("ort-nightly",), ()])
+def test_any_one_wheel_or_a_build_from_source_is_taken_as_it_is(monkeypatch, model, wheels):
+    pretend(monkeypatch, *wheels)
+    assert installation.problems() == []
+    OnnxRuntimeBackend(model)
+
+
+def test_three_wheels_over_each_other_are_all_named(monkeypatch):
+    pretend(monkeypatch, "onnxruntime", "onnxruntime-directml", "ort-nightly")
+    (problem,) = installation.problems()
+    assert "ort-nightly 1.2.3 are all installed and overwrite each other" in problem.what
+    assert problem.command.startswith("pip uninstall -y onnxruntime onnxruntime-directml ort-nightly && ")
 
 
 def test_two_opencv_wheels_are_diagnosed(monkeypatch):
