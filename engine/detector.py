@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import Backend
+from cornernet.engine.backends.contract import check_detections
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
@@ -24,7 +25,7 @@ from cornernet.engine.protocol import Canvas, Protocol, find_protocol
 from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources, read_image
 from cornernet.engine.reading.prefetch import prefetch as work_ahead
 from cornernet.engine.reading.preprocess import place_on_canvas
-from cornernet.engine.reading.views import Resize, View, ViewPlan, batches, canvas_to_fit
+from cornernet.engine.reading.views import Resize, View, ViewPlan, batches, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Candidates, Suppression, suppress, to_candidates
 from cornernet.engine.results.soft_nms import Method
@@ -55,7 +56,7 @@ class Detector:
         size: (height, width) [px] of the canvas for "fit"; default the card's usual one, that of training.
         canvas: how "original" pads, see Protocol.canvas; None: as the protocol says.
         protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
-        mirror: run the mirrored view too; None: as the protocol says (official: yes).
+        mirror: run the mirrored view too; None: as the weights' project tests, see `mirrors` (official CornerNet: yes).
         scales: run the image at each of these factors (with "fit": on the canvas times each) and merge.
         soft_nms: "gaussian", "linear", "hard", or None to keep overlapping boxes.
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
@@ -93,7 +94,7 @@ class Detector:
             protocol=self.protocol,
             fit=canvas_to_fit(self.card, self.protocol, resize, size),
             scales=tuple(scales),
-            mirror=self.protocol.mirror if mirror is None else mirror,
+            mirror=mirrors(self.card, self.protocol, mirror),
         )
         self._suppression = Suppression(
             method=soft_nms,
@@ -213,6 +214,7 @@ class Detector:
             assert pixels is not None
             place_on_canvas(pixels, view.placement, self.card, self.protocol, out=canvas)
         raw = self._backend.run(canvases)
+        check_detections(raw, len(batch), self.card, self._backend.name)
         for row, view in enumerate(batch):
             found[view.image].append(to_candidates(raw, row, view.placement, self.protocol))
 

@@ -5,7 +5,7 @@ The card travels as JSON in the metadata of checkpoint, ONNX file and engine. No
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,9 +25,19 @@ HEAD_OUTPUTS = (
     "br_offset",
 )
 
+LONGEST_SIDE = 16384
+"""No card may promise longer canvas sides [px]: one image of this size takes 0.8 GB before the network sees it."""
+
+# Beyond these a runtime would overflow, divide by zero or ask for absurd memory long after the file was opened.
+_Mean = Annotated[float, Field(ge=-1000, le=1000)]
+_Deviation = Annotated[float, Field(ge=1e-6, le=1000)]
+_Byte = Annotated[int, Field(ge=0, le=255)]
+_Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
+_CategoryId = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Decoder(_Frozen):
@@ -51,6 +61,8 @@ class ModelCard(_Frozen):
     size_multiple: canvas sides are legal if rounding up to the next multiple adds fewer than `stride` pixels
         (hourglass-104: 125..128 modulo 128).
     max_size:  longest canvas side the file accepts [px]; bounds the corner pooling kernels.
+    train_size: (height, width) [px] of the training canvas; None: unknown.
+    test_mirror: whether the project of the weights tests with the mirrored view too; None: it says nothing of its own.
     trained_mirror: how training mirrored a corner x on a canvas of width W, which is how the network sees mirrored
         images: "edges" W - x (this project, mmdetection), "pixels" W - 1 - x (the official code).
     """
@@ -58,15 +70,16 @@ class ModelCard(_Frozen):
     format: Literal[1] = 1
     name: str
     class_names: tuple[str, ...] = Field(min_length=1)
-    category_ids: tuple[int, ...] = Field(min_length=1)
+    category_ids: tuple[_CategoryId, ...] = Field(min_length=1)
     channel_order: Literal["bgr", "rgb"] = "bgr"
-    mean: tuple[float, float, float] = (0.40789654, 0.44719302, 0.47026115)
-    std: tuple[float, float, float] = (0.28863828, 0.27408164, 0.27809835)
-    fill: tuple[int, int, int] = (0, 0, 0)
-    stride: int = Field(default=4, ge=1)
-    size_multiple: int = Field(default=128, ge=1)
-    max_size: int = Field(default=1024, ge=1)
-    train_size: tuple[int, int] | None = None
+    mean: tuple[_Mean, _Mean, _Mean] = (0.40789654, 0.44719302, 0.47026115)
+    std: tuple[_Deviation, _Deviation, _Deviation] = (0.28863828, 0.27408164, 0.27809835)
+    fill: tuple[_Byte, _Byte, _Byte] = (0, 0, 0)
+    stride: int = Field(default=4, ge=1, le=256)
+    size_multiple: int = Field(default=128, ge=1, le=4096)
+    max_size: _Side = 1024
+    train_size: tuple[_Side, _Side] | None = None
+    test_mirror: bool | None = None
     trained_mirror: Literal["edges", "pixels"] = "edges"
     decoder: Decoder = Decoder()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
@@ -77,23 +90,38 @@ class ModelCard(_Frozen):
     source: str = ""
 
     @model_validator(mode="after")
-    def _one_id_per_class(self) -> ModelCard:
+    def _agrees_with_itself(self) -> ModelCard:
         if len(self.class_names) != len(self.category_ids):
             raise ValueError(f"{len(self.class_names)} class names but {len(self.category_ids)} category ids")
+        if len(set(self.category_ids)) < len(self.category_ids):
+            raise ValueError("two classes have the same category id")
+        if self.size_multiple % self.stride:
+            raise ValueError(f"size_multiple {self.size_multiple} is no multiple of stride {self.stride}")
+        if self.size_multiple - self.stride >= self.max_size:
+            raise ValueError(f"no canvas is legal: multiples of {self.size_multiple} up to {self.max_size} px")
+        if self.train_size and not all(map(self._on_grid, self.train_size)):
+            raise ValueError(f"train_size {self.train_size} is no canvas of multiples of {self.size_multiple}")
         return self
 
     @property
     def usual_canvas(self) -> tuple[int, int]:
-        """(height, width) [px] of training; if unknown, the legal square of at most 512, or the smallest."""
+        """(height, width) [px] of training; if unknown or too large, the legal square of at most 512, or the least."""
+        if self.train_size and all(map(self.is_legal_side, self.train_size)):
+            return self.train_size
         side = max(1, min(self.max_size, 512) // self.size_multiple) * self.size_multiple
-        return self.train_size or (side, side)
+        return min(side, self.max_size), min(side, self.max_size)
 
     def is_legal_side(self, side_px: int) -> bool:
         """True if a canvas side of `side_px` [px] gives the same map sizes going down and up the hourglass."""
-        return 0 < side_px <= self.max_size and -side_px % self.size_multiple < self.stride
+        return side_px <= self.max_size and self._on_grid(side_px)
+
+    def _on_grid(self, side_px: int) -> bool:
+        return side_px > 0 and -side_px % self.size_multiple < self.stride
 
     def to_json(self) -> str:
-        return self.model_dump_json()
+        """The card as it is stored. A field newer than format 1 that says nothing is left out: older versions, which
+        refuse what they do not know, read the file too."""
+        return self.model_dump_json(exclude={"test_mirror"} if self.test_mirror is None else None)
 
     @classmethod
     def from_json(cls, text: str, *, origin: str) -> ModelCard:

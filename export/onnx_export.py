@@ -22,7 +22,7 @@ import onnx.inliner
 import torch
 
 from cornernet.engine.errors import ExportError
-from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, LONGEST_SIDE, METADATA_KEY, OUTPUTS, ModelCard
 from cornernet.engine.whole_file import write_whole
 from cornernet.export.functions import (
     DOMAIN,
@@ -109,10 +109,10 @@ def deployed_card(
         )
     longest = card.max_size if max_size is None else max_size
     smallest = config.size_multiple - config.stride + 1
-    if longest < config.size_multiple:
+    if not config.size_multiple <= longest <= LONGEST_SIDE:
         raise ExportError(
             f"max_size={longest} px; {config.name} takes sides of {smallest} to {config.size_multiple} px, or that "
-            f"plus a multiple of {config.size_multiple}. Give a multiple of {config.size_multiple}."
+            f"plus a multiple of {config.size_multiple}, up to {LONGEST_SIDE}. Give such a multiple."
         )
     decoder = card.decoder
     if num_dets is not None:

@@ -156,7 +156,11 @@ class Engine:
         return Mode.INPUT if name == INPUT else Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return np.uint8 if name == INPUT else TYPES[name]
+        return self.facts.get("types", {}).get(name, np.uint8 if name == INPUT else TYPES.get(name))
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        tails = {"boxes": (ROWS, 4), "scores": (ROWS,), "corner_scores": (ROWS, 2), "labels": (ROWS,), "counts": ()}
+        return tuple(self.facts.get("shapes", {}).get(name, (-1, *tails[name])))
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
         return [(*shape, 3) for shape in self.facts["profiles"][index]]
@@ -201,7 +205,7 @@ def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.
         ExecutionContextAllocationStrategy=Strategy,
         TensorIOMode=Mode,
         DataType=SimpleNamespace(UINT8=np.uint8),
-        nptype=lambda dtype: dtype,
+        nptype=np.dtype,
         get_plugin_registry=lambda: registry,
         engines=engines,
     )

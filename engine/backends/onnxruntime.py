@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends.contract import CONTRACT, check_detections
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import install, onnxruntime_problem
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
@@ -27,8 +28,7 @@ Provider = str | tuple[str, dict[str, Any]]
 
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
-_TYPES = dict(zip(OUTPUTS, ("tensor(float)", "tensor(float)", "tensor(float)", "tensor(int32)", "tensor(int32)")))
-_RANKS = dict(zip(OUTPUTS, (3, 2, 3, 2, 1)))
+_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
 _BAD_FILE = (InvalidProtobuf, NoSuchFile)
 
 
@@ -41,7 +41,8 @@ class OnnxRuntimeBackend:
         threads: of one operator; default one per core.
 
     Raises:
-        ModelError: not an ONNX file, corrupted, without model card, or other inputs and outputs than the contract's.
+        ModelError: not an ONNX file, corrupted, without model card, other inputs and outputs than the contract's, or
+            a graph that does not run: the smallest canvas is tried.
         BackendError: ONNX Runtime is missing, installed twice, or cannot start.
     """
 
@@ -63,14 +64,9 @@ class OnnxRuntimeBackend:
         chosen = _choose(providers)
         self._session: ort.InferenceSession | None = self._open(options, chosen)
         self._check_providers(chosen, required=providers is not None)
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise ModelError(
-                f"{self.path}: an ONNX file without a model card (metadata {METADATA_KEY!r}), so colour order, classes "
-                "and canvas sizes are unknown. Write it with `cornernet export`."
-            )
-        self.card = ModelCard.from_json(text, origin=str(self.path))
+        self.card = self._read_card(self._session)
         self._check_contract(self._session)
+        self._try_it(self._session)
 
     @property
     def active_providers(self) -> list[str]:
@@ -126,28 +122,58 @@ class OnnxRuntimeBackend:
             raise BackendError(message)
         log.warning(message)
 
+    def _read_card(self, session: ort.InferenceSession) -> ModelCard:
+        try:
+            text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{self.path}: the metadata is not text: {error}. Export it again.") from error
+        if text is None:
+            raise ModelError(
+                f"{self.path}: an ONNX file without a model card (metadata {METADATA_KEY!r}), so colour order, classes "
+                "and canvas sizes are unknown. Write it with `cornernet export`."
+            )
+        return ModelCard.from_json(text, origin=str(self.path))
+
     def _check_contract(self, session: ort.InferenceSession) -> None:
         """Raise ModelError unless inputs and outputs are those of the contract."""
-        outputs = {output.name: output for output in session.get_outputs()}
+        try:
+            outputs = {value.name: (value.type, value.shape) for value in session.get_outputs()}
+            inputs = [(value.name, value.type, value.shape) for value in session.get_inputs()]
+        except UnicodeDecodeError as error:
+            raise ModelError(f"{self.path}: a name in the graph is not text: {error}. Export it again.") from error
         if self.card.outputs == "heads" or set(HEAD_OUTPUTS) <= set(outputs):
             raise ModelError(
                 f"{self.path}: this file gives the raw maps ({', '.join(HEAD_OUTPUTS)}), not boxes. "
                 "Export it with `--outputs detections` to detect."
             )
-        inputs = [(value.name, value.type, len(value.shape)) for value in session.get_inputs()]
-        if inputs != [(INPUT, "tensor(uint8)", 4)]:
+        expected = [(INPUT, "tensor(uint8)", 4)]
+        colours = {shape[-1] for _, _, shape in inputs if len(shape) == 4 and isinstance(shape[-1], int)}
+        if [(name, kind, len(shape)) for name, kind, shape in inputs] != expected or colours - {3}:
             raise ModelError(
                 f"{self.path}: inputs are {inputs}; expected {INPUT!r}, uint8, (N, H, W, 3). Export it again."
             )
-        for name in OUTPUTS:
-            found = outputs.get(name)
-            if found is None:
+        for name, (rank, width, dtype) in CONTRACT.items():
+            if name not in outputs:
                 raise ModelError(f"{self.path}: no output {name!r} among {', '.join(outputs)}. Export it again.")
-            if (found.type, len(found.shape)) != (_TYPES[name], _RANKS[name]):
+            kind, shape = outputs[name]
+            # The last axis of a file made elsewhere may have a name for a length; then the trial run tells.
+            other_width = width is not None and len(shape) == rank and isinstance(shape[-1], int) and shape[-1] != width
+            if (kind, len(shape)) != (_TYPES[dtype], rank) or other_width:
                 raise ModelError(
-                    f"{self.path}: output {name!r} is {found.type} of {len(found.shape)} dimensions; "
-                    f"expected {_TYPES[name]} of {_RANKS[name]}. Export it again."
+                    f"{self.path}: output {name!r} is {kind} of {len(shape)} dimensions {shape}; "
+                    f"expected {_TYPES[dtype]} of {rank}" + (f", the last of length {width}" if width else "") + ". "
+                    "Export it again."
                 )
+
+    def _try_it(self, session: ort.InferenceSession) -> None:
+        """Run one empty canvas, the smallest or the one that the file fixes. Raises ModelError if that fails."""
+        side = min(self.card.size_multiple, self.card.max_size)
+        fixed = session.get_inputs()[0].shape
+        shape = [size if isinstance(size, int) else usual for size, usual in zip(fixed, (1, side, side, 3))]
+        try:
+            check_detections(self.run(np.zeros(shape, np.uint8)), shape[0], self.card, self.name)
+        except (BackendError, ValueError, MemoryError) as error:  # ValueError: a negative or enormous fixed size
+            raise ModelError(f"{self.path}: the graph cannot be run: {error or 'out of memory'}") from error
 
 
 def _name(provider: Provider) -> str:

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cornernet.engine.backends.contract import CONTRACT
 from cornernet.engine.backends.engine_card import Profile
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import INPUT, OUTPUTS
-
-DTYPES = {"labels": np.int32, "counts": np.int32}
-"""Of the contract's outputs; the others are float32."""
 
 
 class Plan(NamedTuple):
@@ -38,5 +36,22 @@ def read_plan(api: TensorRT, engine: Any) -> Plan:
     for index in range(engine.num_optimization_profiles):
         low, best, high = (tuple(shape)[:3] for shape in engine.get_tensor_profile_shape(INPUT, index))
         profiles.append(Profile(min=low, opt=best, max=high))
-    dtypes = {name: np.dtype(trt.nptype(engine.get_tensor_dtype(name))) for name in OUTPUTS}
-    return Plan(engine, tuple(profiles), dtypes)
+    return Plan(engine, tuple(profiles), {name: _dtype(trt, engine, name) for name in OUTPUTS})
+
+
+def _dtype(trt: Any, engine: Any, name: str) -> np.dtype[Any]:
+    """The type that the engine writes. ModelError if rank, width or type cannot be the contract's."""
+    expected = CONTRACT[name]
+    shape, kind = tuple(engine.get_tensor_shape(name)), engine.get_tensor_dtype(name)
+    try:
+        dtype = np.dtype(trt.nptype(kind))
+    except TypeError:  # bfloat16, float8, int4: numpy has no such types
+        dtype = None
+    same_kind = dtype is not None and dtype.kind == np.dtype(expected.dtype).kind
+    if len(shape) != expected.rank or (expected.width and shape[-1] not in (-1, expected.width)) or not same_kind:
+        width = f", the last of length {expected.width}" if expected.width else ""
+        raise ModelError(
+            f"the engine's {name} has shape {shape} and type {kind}; expected {expected.dtype} of {expected.rank} "
+            f"dimensions{width}. Build it from a file of `cornernet export`."
+        )
+    return dtype

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends.contract import CONTRACT
 from cornernet.engine.backends.cuda_memory import Cuda, CudaError, DeviceBuffer, Graph, PinnedBuffer, Stream
 from cornernet.engine.backends.device_arrays import DeviceArray
 from cornernet.engine.backends.engine_card import Shape
 from cornernet.engine.backends.trt_api import TensorRT
-from cornernet.engine.backends.trt_plan import DTYPES, Plan
+from cornernet.engine.backends.trt_plan import Plan
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.model_card import INPUT, OUTPUTS
 
@@ -182,7 +183,7 @@ class Worker:
     def _result(self, slot: Slot, name: str, images: int) -> np.ndarray:
         """A copy: the pinned memory is overwritten by the next batch."""
         view = self._results[name].array(slot.outputs[name], self._plan.dtypes[name])
-        return view[:images].astype(DTYPES.get(name, np.float32), copy=True)
+        return view[:images].astype(CONTRACT[name].dtype, copy=True)
 
     def _slot(self, profile: int, shape: Shape) -> Slot:
         """The context for `shape`; a runtime that records graphs itself has one per profile for all shapes."""

@@ -69,6 +69,16 @@ def canvas_to_fit(card: ModelCard, protocol: Protocol, resize: str | None, size:
     return (size or card.usual_canvas) if resize == "fit" else None
 
 
+def mirrors(card: ModelCard, protocol: Protocol, asked: bool | None = None) -> bool:
+    """Whether the mirrored view is run too: as `asked`, else as the weights' own project tests them, else as the
+    protocol says. What a project does (`card.test_mirror`) counts only under protocols that imitate projects."""
+    if asked is not None:
+        return asked
+    if card.test_mirror is not None and protocol.name != "default":
+        return card.test_mirror
+    return protocol.mirror
+
+
 def batches(views: Sequence[View], batch_size: int) -> Iterator[list[View]]:
     """Views of one canvas size at a time, in order, at most `batch_size` together; the last of a size may be short."""
     groups: dict[Size, list[View]] = {}

@@ -241,7 +241,12 @@ def test_a_folder_that_cannot_be_written_is_an_export_error(network, plain, tmp_
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"max_size": 7}, "multiple of 8"), ({"num_dets": 0}, "3840"), ({"num_dets": 3841}, "3840")],
+    [
+        ({"max_size": 7}, "multiple of 8"),
+        ({"max_size": 10**12}, "up to 16384"),
+        ({"num_dets": 0}, "3840"),
+        ({"num_dets": 3841}, "3840"),
+    ],
 )
 def test_impossible_settings_say_what_is_possible(network, options, message):
     with pytest.raises(ExportError, match=message):

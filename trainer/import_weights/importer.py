@@ -26,7 +26,8 @@ _TRAIN_SIDE = 511
 
 # The official code mirrors corners pixel by pixel, x -> width - 1 - x; mmdetection mirrors edges, as we do.
 _OFFICIAL: dict[str, Any] = {"trained_mirror": "pixels"}
-_SQUEEZE: dict[str, Any] = {**_OFFICIAL, "decoder": Decoder(top_k=20, num_dets=100)}
+# CornerNet-Lite tests CornerNet-Squeeze, unlike CornerNet, on the plain view alone (test_flipped is false).
+_SQUEEZE: dict[str, Any] = {**_OFFICIAL, "decoder": Decoder(top_k=20, num_dets=100), "test_mirror": False}
 # mmdetection: RGB, ImageNet's mean and deviation of 0..255 values, padding of mean colour, corners inside the canvas
 # before pairing, no boxes without area.
 _MMDETECTION: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tensorrt_rig import write_engine
 from toy_onnx import toy_card
 
 from cornernet.engine.backends.cuda_memory import Cuda
-from cornernet.engine.backends.engine_card import FileFacts
+from cornernet.engine.backends.engine_card import FileFacts, read_engine_card
 from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.backends.tensorrt import TensorRTBackend
 from cornernet.engine.detector import Detector
@@ -92,6 +93,42 @@ def test_a_file_of_raw_maps_is_not_a_detector(tmp_path):
     path = write_engine(tmp_path, card=toy_card(outputs="heads"))
     with pytest.raises(ModelError, match="gives heads, not detections"):
         open_engine(path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"shapes": {"boxes": [-1, 3, 2]}}, r"engine's boxes has shape \(-1, 3, 2\).*the last of length 4"),
+        ({"shapes": {"counts": [-1, 3]}}, r"engine's counts has shape \(-1, 3\)"),
+        ({"types": {"scores": "int32"}}, "engine's scores has .* type int32; expected float32"),
+        ({"types": {"labels": "float32"}}, "engine's labels has .* type float32; expected int32"),
+        ({"types": {"scores": "bfloat16"}}, "engine's scores has .* type bfloat16"),
+    ],
+)
+def test_an_engine_with_outputs_other_than_the_contracts_is_refused_when_it_is_opened(tmp_path, facts, words):
+    with pytest.raises(ModelError, match=words):
+        open_engine(write_engine(tmp_path, **facts))
+
+
+def test_an_engine_may_write_half_precision_scores(tmp_path):
+    open_engine(write_engine(tmp_path, types={"scores": "float16"})).close()
+
+
+def test_a_card_that_is_not_text_or_that_is_damaged_anywhere_is_a_model_error(tmp_path):
+    path = write_engine(tmp_path)
+    card, chance = path.with_name("toy.engine.json"), random.Random(3)
+    whole = card.read_bytes()
+    for content in (b"", b"\xff\xfe", b"[" * 100_000, *(_damaged(whole, chance) for _ in range(100))):
+        card.write_bytes(content)
+        try:
+            read_engine_card(path)
+        except ModelError as error:
+            assert str(path.parent) in str(error)
+
+
+def _damaged(content: bytes, chance: random.Random) -> bytes:
+    place = chance.randrange(len(content))
+    return content[:place] + bytes([chance.randrange(256)]) + content[place + 1 :]
 
 
 def test_a_detector_opens_an_engine_by_its_suffix_and_closes_it(tmp_path):

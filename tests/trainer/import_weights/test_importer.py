@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from cornernet.engine.errors import ModelError
+from cornernet.engine.protocol import OFFICIAL
+from cornernet.engine.reading.views import mirrors
 from cornernet.trainer.import_weights import import_checkpoint
 from cornernet.trainer.import_weights.coco_classes import COCO_CATEGORY_IDS, COCO_NAMES
 from cornernet.trainer.import_weights.key_names import Origin, our_name
@@ -152,6 +154,14 @@ def test_mmdetections_weights_are_rgb_with_mean_padding_and_its_rejects(golden, 
     np.testing.assert_allclose(np.array(card.mean) * 255, (123.675, 116.28, 103.53))
     np.testing.assert_allclose(np.array(card.std) * 255, (58.395, 57.12, 57.375))
     assert card.decoder.clamp_corners and card.decoder.reject_zero_size
+
+
+@pytest.mark.parametrize(("project", "mirrored"), [("official", True), ("lite", True), ("squeeze", False)])
+def test_under_the_official_protocol_the_mirrored_view_runs_where_the_project_runs_it(
+    golden, tmp_path, project, mirrored
+):
+    _, card = import_checkpoint(save(hollow(golden, project), tmp_path / "x.pkl"))
+    assert mirrors(card, OFFICIAL) is mirrored
 
 
 @pytest.mark.parametrize("project", ["official", "lite", "squeeze", "mmdetection"])
