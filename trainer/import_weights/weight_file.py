@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cornernet.engine.errors import ModelError
-from cornernet.trainer.network.checkpoint import read_safetensors
+from cornernet.trainer.network.safetensors_file import read_safetensors
 
 
 class WeightFile(NamedTuple):

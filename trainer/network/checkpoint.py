@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
+from torch import nn
 
 from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
-from cornernet.engine.whole_file import write_whole
-from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.backbones import build_backbone
+from cornernet.trainer.network.corner_net import CornerModules, CornerNet, StackHeads
 from cornernet.trainer.network.presets import NetworkConfig
+from cornernet.trainer.network.safetensors_file import Shapes, read_header, read_safetensors, write_safetensors
 
 NETWORK_KEY = "cornernet_network"
 """Metadata key of the network's configuration (JSON): what to build before the weights fit."""
@@ -25,46 +25,72 @@ def save_checkpoint(path: Path, network: CornerNet, card: ModelCard) -> None:
     Raises TrainingError if the disk is full or not writable; an older file of that name stays as it was.
     """
     metadata = {METADATA_KEY: card.to_json(), NETWORK_KEY: json.dumps(network.config.to_dict())}
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     try:
-        write_whole(path, lambda partial: safetensors.torch.save_file(state, partial, metadata=metadata))
-    except (OSError, safetensors.SafetensorError) as error:
+        write_safetensors(path, network.state_dict(), metadata)
+    except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
 
 
 def cannot_write(path: Path, error: Exception) -> TrainingError:
-    """What a training run says when one of its files cannot be written."""
+    """What is said when a file cannot be written; how to continue only where a run can be continued."""
     kept = f"the last good file {path} is kept" if path.exists() else "nothing was written before"
-    return TrainingError(f"cannot write {path}: {error}; {kept}. Free some disk space, then run again with --resume.")
+    then = "run again with --resume" if path.with_name("last.pt").exists() else "try again"
+    return TrainingError(f"cannot write {path}: {error}; {kept}. Free some disk space, then {then}.")
 
 
 def load_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
-    """Network in eval mode and its card. Raises ModelError if the file is not one of ours or does not fit its card."""
+    """Network in eval mode and its card. Raises ModelError if the file is not one of ours or does not fit its card.
+
+    What the file says of itself is compared with its tensors before anything of that size is built.
+    """
     path = Path(path)
-    metadata, state = read_safetensors(path)
+    metadata, shapes = read_header(path)
     if METADATA_KEY not in metadata or NETWORK_KEY not in metadata:
         raise ModelError(
             f"{path}: a safetensors file, but without a model card; expected a file written by `cornernet train` or "
             "`cornernet import`. Weights of other projects: `cornernet import FILE -o model.safetensors`."
         )
     card = ModelCard.from_json(metadata[METADATA_KEY], origin=str(path))
-    network = CornerNet(NetworkConfig.from_dict(json.loads(metadata[NETWORK_KEY])))
-    load_weights(network, state, origin=str(path))
+    config = _read_config(metadata[NETWORK_KEY], path)
+    described = (len(card.class_names), card.stride, card.size_multiple)
+    if described != (config.num_classes, config.stride, config.size_multiple):
+        raise ModelError(
+            f"{path}: the card says (classes, stride, size multiple) {described}, but the network has "
+            f"{(config.num_classes, config.stride, config.size_multiple)}: the file was damaged or edited."
+        )
+    _check_shapes(config, shapes, path)
+    network = CornerNet(config)
+    load_weights(network, read_safetensors(path)[1], origin=str(path))
     return network.eval(), card
 
 
-def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """Metadata and tensors of a safetensors file. Raises ModelError if it is missing, truncated or something else."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; expected a .safetensors checkpoint.")
+def _read_config(text: str, path: Path) -> NetworkConfig:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{path}: not a readable safetensors file ({error}). A .pkl or .pth of another project: "
-            "`cornernet import FILE -o model.safetensors`."
-        ) from error
+        return NetworkConfig.from_dict(json.loads(text))
+    except (ValueError, RecursionError) as error:  # ModelError is a ValueError
+        raise ModelError(f"{path}: the network's description ({NETWORK_KEY}) cannot be used: {error}") from error
+
+
+def _check_shapes(config: NetworkConfig, shapes: Shapes, path: Path) -> None:
+    """Raise ModelError if the tensors cannot be those of `config`: a few bytes of it could ask for any memory.
+
+    Heads and corner modules fix every size of the networks whose backbone is not made of the config's own numbers.
+    """
+    with torch.device("meta"):
+        parts = nn.ModuleDict({"corners": _per_stack(CornerModules, config), "heads": _per_stack(StackHeads, config)})
+        if config.backbone == "hourglass":
+            parts["backbone"] = build_backbone(config)
+    for name, tensor in parts.state_dict().items():
+        if shapes.get(name) != tuple(tensor.shape):
+            found = f"of shape {shapes[name]}" if name in shapes else "missing"
+            raise ModelError(
+                f"{path}: {name} is {found}; expected {tuple(tensor.shape)} for {config.name} with "
+                f"{config.num_classes} classes. The file was damaged or edited."
+            )
+
+
+def _per_stack(part: type[nn.Module], config: NetworkConfig) -> nn.ModuleList:
+    return nn.ModuleList(part(config) for _ in range(config.stacks))
 
 
 def load_weights(network: CornerNet, state: dict[str, torch.Tensor], *, origin: str) -> None:
@@ -85,7 +111,10 @@ def load_weights(network: CornerNet, state: dict[str, torch.Tensor], *, origin: 
             f"{origin}: {len(missing)} missing, {len(extra)} unexpected and {len(misshapen)} misshapen entries for "
             f"{network.config.name} with {network.config.num_classes} classes ({'; '.join(parts)})."
         )
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:  # a type that cannot become the network's own
+        raise ModelError(f"{origin}: the weights cannot be used: {error}") from error
 
 
 def transfer_weights(network: CornerNet, state: dict[str, torch.Tensor]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -15,6 +16,19 @@ _CHOICES = {
     "head_kernel": (1, 3),
     "map_stride": (4, 8),
 }
+# The largest a file may ask for: far above every published network, far below what overflows or fills a memory.
+_LARGEST = {
+    "num_classes": 65536,
+    "dims": 8192,
+    "modules": 16,
+    "stem_channels": 8192,
+    "stem_kernel": 63,
+    "stacks": 8,
+    "feature_channels": 8192,
+    "pool_channels": 8192,
+    "head_channels": 8192,
+}
+_MOST_LEVELS = 8
 TIMM_PREFIX = "timm:"
 # ResNets and timm's networks reduce the canvas 32 times before a pyramid comes back up to the heatmap's stride.
 _PYRAMID_MULTIPLE = 32
@@ -53,24 +67,29 @@ class NetworkConfig:
         self._check_types()
         for field, allowed in _CHOICES.items():
             self._require(getattr(self, field) in allowed, field, f"one of {allowed}")
-        for field in ("num_classes", "stacks", "feature_channels", "pool_channels", "head_channels"):
-            self._require(getattr(self, field) >= 1, field, "at least 1")
+        for field, largest in _LARGEST.items():
+            value = getattr(self, field)
+            numbers = value if isinstance(value, tuple) else (value,)
+            self._require(all(1 <= number <= largest for number in numbers), field, f"1 to {largest}")
         if self.backbone == "hourglass":
             self._check_hourglass()
         else:
+            # timm's other spellings fetch from the network: a file must not be able to ask for that.
+            plain = re.fullmatch(rf"({TIMM_PREFIX})?[\w.+ -]+", self.backbone)
+            self._require(plain is not None, "backbone", "a plain name")
             self._require(self.stacks == 1, "stacks", f"1, because {self.backbone} gives one map")
 
     def _check_types(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "tuple[int, ...]":
-                right = isinstance(value, tuple) and all(type(item) is int and item >= 1 for item in value)
+                right = isinstance(value, tuple) and all(type(item) is int for item in value)
             else:
                 right = type(value).__name__ == field.type
             self._require(right, field.name, f"a {field.type}")
 
     def _check_hourglass(self) -> None:
-        self._require(len(self.dims) >= 2, "dims", "two levels or more")
+        self._require(2 <= len(self.dims) <= _MOST_LEVELS, "dims", f"two to {_MOST_LEVELS} levels")
         self._require(len(self.modules) == len(self.dims), "modules", f"one entry per entry of dims {self.dims}")
         self._require(len(self.stem_channels) in (2, 3), "stem_channels", "2 entries (stride 4) or 3 (stride 8)")
         self._require(
@@ -105,6 +124,8 @@ class NetworkConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
         """Inverse of `to_dict`. Raises ModelError naming unknown or missing keys and wrong values."""
+        if not isinstance(values, Mapping):
+            raise ModelError(f"network config is a {type(values).__name__}; expected an object of names and values.")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         missing = sorted({"name", "num_classes"} - set(values))

@@ -1,12 +1,17 @@
+import json
+import random
+
 import pytest
 import safetensors.torch
 import torch
 
-from cornernet.engine.errors import ModelError
-from cornernet.engine.model_card import ModelCard
+from cornernet.engine.errors import ModelError, TrainingError
+from cornernet.engine.model_card import METADATA_KEY, ModelCard
 from cornernet.trainer.network import checkpoint
+from cornernet.trainer.network.checkpoint import NETWORK_KEY
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import preset
+from cornernet.trainer.network.safetensors_file import read_safetensors, write_safetensors
 
 
 @pytest.fixture
@@ -49,6 +54,124 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, network, card):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ModelError, match="not a readable"):
         checkpoint.load_checkpoint(path)
+
+
+def rewritten(path, network, card, change):
+    """A checkpoint whose metadata went through `change(metadata)`; its tensors are those of `network`."""
+    checkpoint.save_checkpoint(path, network, card)
+    metadata, tensors = read_safetensors(path)
+    change(metadata)
+    write_safetensors(path, tensors, metadata)
+    return path
+
+
+def network_json(**changes):
+    def change(metadata):
+        metadata[NETWORK_KEY] = json.dumps(json.loads(metadata[NETWORK_KEY]) | changes)
+
+    return change
+
+
+def card_json(**changes):
+    def change(metadata):
+        metadata[METADATA_KEY] = json.dumps(json.loads(metadata[METADATA_KEY]) | changes)
+
+    return change
+
+
+def network_text(text):
+    return lambda metadata: metadata.update({NETWORK_KEY: text})
+
+
+ENORMOUS = [
+    {"feature_channels": 100_000},
+    {"feature_channels": 8192},
+    {"num_classes": 65536},
+    {"dims": [32, 48, 8192, 96]},
+    {"modules": [1, 1, 1, 16]},
+    {"stacks": 8},
+    {"stacks": 10**9},
+    {"stem_kernel": 10**9 + 1},
+    {"dims": [2] * 100, "modules": [1] * 100},
+]
+WRONG = [
+    {"feature_channels": "32"},
+    {"feature_channels": -32},
+    {"stem_kernel": -1},
+    {"dims": [[32]]},
+    {"dims": []},
+    {"name": None},
+    {"unknown": 1},
+    {"corner_pooling": 1},
+    {"map_stride": [4]},
+    {"backbone": "timm:hf-hub:some/where"},
+]
+
+
+@pytest.mark.parametrize("changes", [*ENORMOUS, *WRONG], ids=str)
+def test_a_description_that_is_not_of_these_tensors_is_refused_before_anything_is_built(
+    tmp_path, network, card, monkeypatch, changes
+):
+    path = rewritten(tmp_path / "model.safetensors", network, card, network_json(**changes))
+    monkeypatch.setattr(checkpoint, "CornerNet", lambda config: pytest.fail("memory was taken for the network"))
+    with pytest.raises(ModelError):
+        checkpoint.load_checkpoint(path)
+
+
+@pytest.mark.parametrize("backbone", ["none", "fpn-resnet50"])
+def test_a_checkpoint_of_another_backbone_is_refused(tmp_path, network, card, backbone):
+    path = rewritten(tmp_path / "model.safetensors", network, card, network_json(backbone=backbone))
+    with pytest.raises(ModelError, match="backbone"):
+        checkpoint.load_checkpoint(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"tiny"', "[" * 100_000, "{}", '{"name": "tiny"}'])
+def test_a_damaged_description_is_refused(tmp_path, network, card, text):
+    path = rewritten(tmp_path / "model.safetensors", network, card, network_text(text))
+    with pytest.raises(ModelError, match=r"model\.safetensors: the network's description \(cornernet_network\)"):
+        checkpoint.load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"class_names": ["cat"], "category_ids": [3]}, {"stride": 8}, {"size_multiple": 64}], ids=str
+)
+def test_a_card_of_another_network_is_refused(tmp_path, network, card, changes):
+    path = rewritten(tmp_path / "model.safetensors", network, card, card_json(**changes))
+    with pytest.raises(ModelError, match=r"the card says \(classes, stride, size multiple\)"):
+        checkpoint.load_checkpoint(path)
+
+
+def test_a_checkpoint_damaged_anywhere_in_its_header_loads_or_is_a_model_error(tmp_path, network, card):
+    path, chance = tmp_path / "model.safetensors", random.Random(11)
+    checkpoint.save_checkpoint(path, network, card)
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    refused = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        # Half of the damage in the first bytes, where length, card and description lie.
+        content[chance.randrange(chance.choice((2000, length)))] = chance.randrange(256)
+        path.write_bytes(content)
+        try:
+            checkpoint.load_checkpoint(path)
+        except ModelError:
+            refused += 1
+    assert refused > 30
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_a_folder_that_cannot_be_written_to_advises_to_resume_only_where_there_is_a_run(
+    tmp_path, network, card, monkeypatch, resumable
+):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_safetensors", full)
+    if resumable:
+        (tmp_path / "last.pt").touch()
+    with pytest.raises(TrainingError, match="No space left") as raised:
+        checkpoint.save_checkpoint(tmp_path / "model.safetensors", network, card)
+    assert ("--resume" in str(raised.value)) is resumable
 
 
 def test_weights_of_another_network_are_refused_by_name(network):
