@@ -61,13 +61,22 @@ class TrainState:
             )
         try:
             self.network.load_state_dict(saved["network"])
-        except RuntimeError as error:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(saved["averaged"])
+            self.scaler.load_state_dict(saved["scaler"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"cannot resume: the saved weights are of another network: {error}") from error
-        self.optimizer.load_state_dict(saved["optimizer"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(saved["averaged"])
-        self.scaler.load_state_dict(saved["scaler"])
+        self._check_optimizer()
         self.step, self.best_ap = saved["step"], saved["best_ap"]
+
+    def _check_optimizer(self) -> None:
+        """Adam takes averages of any shape and would fail, or spread them, at the first step."""
+        for parameter, averages in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                average = averages.get(name)
+                if average is None or average.shape != parameter.shape:
+                    raise TrainingError("cannot resume: the saved state of the optimiser is of another network.")
 
 
 def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:

@@ -14,7 +14,7 @@ from cornernet.engine.errors import TrainingError
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.loop.config import TrainConfig
-from cornernet.trainer.loop.resume_file import load_resume
+from cornernet.trainer.loop.resume_file import load_resume, save_resume
 from cornernet.trainer.loop.train import train
 from cornernet.trainer.network.checkpoint import load_checkpoint
 
@@ -115,7 +115,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     good = weights(tmp_path / "run")
     state = load_resume(tmp_path / "run" / "last.pt")
     state["config"]["learning_rate"] = 1e20
-    torch.save(state, tmp_path / "run" / "last.pt")
+    save_resume(tmp_path / "run" / "last.pt", state)
     with pytest.raises(TrainingError, match="last good checkpoint"):
         run(shapes, tmp_path / "run", epochs=50, validate=False, resume=True, learning_rate=1e20)
     kept = weights(tmp_path / "run")
