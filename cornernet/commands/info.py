@@ -82,9 +82,10 @@ def _onnx_facts(path: Path) -> tuple["ModelCard", dict[str, Any]]:
     from cornernet.export.parse_network import read_onnx
 
     content, card = read_onnx(path)
-    main = Counter((node.domain, node.op_type) for node in content.graph.node)
+    # protobuf gives names that are not UTF-8, in damaged files, as bytes.
+    main = Counter((str(node.domain), str(node.op_type)) for node in content.graph.node)
     floats = (1, 10, 16, 11)  # FLOAT, FLOAT16, BFLOAT16, DOUBLE
-    opsets = {entry.domain or "ai.onnx": entry.version for entry in content.opset_import}
+    opsets = {str(entry.domain or "ai.onnx"): entry.version for entry in content.opset_import}
     return card, {
         "kind": "ONNX",
         "parameters": sum(math.prod(value.dims) for value in content.graph.initializer if value.data_type in floats),
@@ -96,7 +97,7 @@ def _onnx_facts(path: Path) -> tuple["ModelCard", dict[str, Any]]:
 
 
 def _checkpoint_facts(path: Path) -> tuple["ModelCard", dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     from cornernet.engine.errors import ModelError
     from cornernet.engine.model_card import METADATA_KEY, ModelCard
@@ -105,7 +106,7 @@ def _checkpoint_facts(path: Path) -> tuple["ModelCard", dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             entries = len(file.keys())
-    except SafetensorError as error:
+    except Exception as error:  # the library raises many types for a damaged file
         raise ModelError(f"{path}: not a readable safetensors file: {error}") from error
     if METADATA_KEY not in metadata:
         raise ModelError(f"{path}: no model card in it; expected a file of `cornernet train` or `cornernet import`")

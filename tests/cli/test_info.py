@@ -1,6 +1,7 @@
 """`cornernet info` of every kind of file."""
 
 import json
+import random
 import subprocess
 import sys
 
@@ -63,3 +64,15 @@ def test_info_of_a_missing_file_is_one_line(tmp_path, name):
 def test_info_of_a_damaged_checkpoint_is_one_line(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"\x08")
     assert run("info", tmp_path / "w.safetensors").exit_code == 1
+
+
+def test_info_of_a_file_damaged_anywhere_answers_or_is_one_line(model):
+    whole, chance = model.read_bytes(), random.Random(2)
+    for name in (b"Greater", b"ReduceMax"):
+        model.write_bytes(whole.replace(name, b"\xff" * len(name), 1))
+        assert run("info", model).exit_code == 0
+    for _ in range(40):
+        place = chance.randrange(len(whole))
+        model.write_bytes(whole[:place] + bytes([chance.randrange(256)]) + whole[place + 1 :])
+        result = run("info", model, "--json")
+        assert result.exit_code in (0, 1) and not isinstance(result.exception, Exception)

@@ -72,7 +72,7 @@ def _fitting_state(
     wrong = [
         f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[ours].shape)}"
         for ours, name in file_names.items()
-        if ours in own and tensors[name].shape != own[ours].shape
+        if ours in own and not _fits(ours, tensors[name], own[ours])
     ]
     problems = (("missing (by our names)", missing), ("unexpected", extra), ("wrong shape", wrong))
     if missing or extra or wrong:
@@ -87,8 +87,13 @@ def _fitting_state(
     }
 
 
+def _fits(name: str, tensor: Tensor, like: Tensor) -> bool:
+    """Same shape; a counter may also be a list of one number, as some programs write scalars."""
+    return tensor.shape == like.shape or (name.endswith(_COUNTER) and tensor.numel() == 1)
+
+
 def _as(tensor: Tensor, like: Tensor) -> Tensor:
-    return tensor.detach().to(like.dtype).contiguous()
+    return tensor.detach().to(like.dtype).reshape(like.shape).contiguous()
 
 
 def _card(network: CornerNet, origin: Origin, class_names: tuple[str, ...], path: Path) -> ModelCard:

@@ -1,7 +1,8 @@
 """Tensors out of a weight file of any age: zip or legacy pickles of PyTorch 0.3 and newer, and safetensors.
 
 A pickle is a program. It is read by PyTorch's restricted reader, which knows tensors and plain containers and
-calls nothing else; a file that asks for more is refused and the name it asked for is printed.
+calls nothing else; a file that asks for more is refused and the name it asked for is printed. The diary that
+mmdetection 3.x keeps beside its weights is skipped: each object of it becomes an empty `_Skipped`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,23 @@ import torch
 from torch import Tensor
 
 from cornernet.engine.errors import ModelError
+from cornernet.trainer.import_weights.wrapping import bare_names, unwrapped
 from cornernet.trainer.network.safetensors_file import read_safetensors
+
+_NUMPY_TYPES = ("Float64", "Float32", "Float16", "Int64", "Int32", "UInt8", "Bool")
+_SKIPPED_NAMES = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "builtins.getattr",
+    "numpy.ndarray",
+    "numpy.dtype",
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    *(f"numpy.dtypes.{kind}DType" for kind in _NUMPY_TYPES),
+)
+"""What the histories of losses in mmengine's message hub are made of. Nothing of it is imported or called."""
 
 
 class WeightFile(NamedTuple):
-    """tensors: dense, on the CPU, by the file's own names without a common "module." prefix. class_names: may be ()."""
+    """tensors: dense, on the CPU, by the network's own names, see wrapping.py. class_names: may be ()."""
 
     tensors: dict[str, Tensor]
     class_names: tuple[str, ...]
@@ -36,14 +49,22 @@ def read_weight_file(path: Path) -> WeightFile:
         content: Any = read_safetensors(path)[1]
     else:
         content = _unpickle_tensors(path)
-    wrapped = isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping)
-    state = content["state_dict"] if wrapped else content
-    return WeightFile(_without_prefix(_only_tensors(state, path)), _class_names(content) if wrapped else ())
+    return WeightFile(bare_names(_only_tensors(unwrapped(content), path)), _class_names(content))
+
+
+class _Skipped:
+    """Stands for an object that is not needed: takes whatever a pickle gives to it, does nothing, keeps nothing."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
 
 
 def _unpickle_tensors(path: Path) -> Any:
+    skipped: list[Any] = [(_Skipped, name) for name in _SKIPPED_NAMES]
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(skipped):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything; nothing in it was executed
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked:
@@ -70,16 +91,9 @@ def _only_tensors(state: Any, path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Networks saved from DataParallel, or the official code's wrapper, carry "module." on every name."""
-    if all(name.startswith("module.") for name in tensors):
-        return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def _class_names(checkpoint: Mapping[str, Any]) -> tuple[str, ...]:
+def _class_names(checkpoint: Any) -> tuple[str, ...]:
     """mmdetection writes them: 2.x as meta.CLASSES, 3.x as meta.dataset_meta.classes."""
-    meta = checkpoint.get("meta")
+    meta = checkpoint.get("meta") if isinstance(checkpoint, Mapping) else None
     meta = meta if isinstance(meta, Mapping) else {}
     data = meta.get("dataset_meta")
     for source in (data if isinstance(data, Mapping) else {}, meta):
