@@ -17,7 +17,13 @@ from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPU
 
 try:
     import onnxruntime as ort
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidProtobuf, NoSuchFile
+    from onnxruntime.capi.onnxruntime_pybind11_state import (
+        Fail,
+        InvalidArgument,
+        InvalidGraph,
+        InvalidProtobuf,
+        NoSuchFile,
+    )
 except (ImportError, AttributeError) as error:  # AttributeError: what two wheels over each other leave behind
     broken = f"ONNX Runtime cannot be imported: {error}. Mend it with: pip install --force-reinstall onnxruntime"
     raise BackendError(str(onnxruntime_problem() or broken)) from error
@@ -29,7 +35,7 @@ Provider = str | tuple[str, dict[str, Any]]
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 _TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
-_BAD_FILE = (InvalidProtobuf, NoSuchFile)
+_BAD_FILE = (InvalidProtobuf, NoSuchFile, UnicodeDecodeError)  # the last: its own message quotes damaged names
 
 
 class OnnxRuntimeBackend:
@@ -101,7 +107,7 @@ class OnnxRuntimeBackend:
             return ort.InferenceSession(str(self.path), options, providers=providers)
         except _BAD_FILE as error:
             raise ModelError(f"{self.path}: not an ONNX file, or a corrupted one: {error}") from error
-        except (Fail, InvalidArgument) as error:
+        except (Fail, InvalidArgument, InvalidGraph) as error:
             raise ModelError(
                 f"{self.path}: ONNX Runtime refuses this graph; export it again. It says: {error}"
             ) from error

@@ -112,6 +112,14 @@ def test_metadata_that_is_not_text_is_refused(tmp_path):
         open_backend(path)
 
 
+@pytest.mark.parametrize("replacement", [b"\xff" * 7, b"Grouter"], ids=["not text", "no operator"])
+def test_an_operator_that_does_not_exist_is_the_files_fault(tmp_path, replacement):
+    path = write_onnx(tmp_path / "model.onnx", make_card())
+    path.write_bytes(path.read_bytes().replace(b"Greater", replacement))
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        open_backend(path)
+
+
 def test_a_file_damaged_anywhere_opens_and_runs_or_is_refused_in_words(tmp_path):
     path, chance = write_onnx(tmp_path / "model.onnx", make_card()), random.Random(7)
     whole = path.read_bytes()
