@@ -161,7 +161,11 @@ class Call:
         return self.how
 
 
-@pytest.mark.parametrize("function", [os.system, eval, exec, __import__, np.load, np.fromfile, print, open], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [os.system, eval, exec, __import__, np.load, np.fromfile, print, open],
+    ids=["system", "eval", "exec", "import", "load", "fromfile", "print", "open"],
+)
 def test_the_diary_opens_no_door_for_other_names(tmp_path, history_buffer, function):
     victim = tmp_path / "executed"
     argument = f"touch {victim}" if function is os.system else f"open({str(victim)!r}, 'w')"
