@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,8 +66,15 @@ def _built(*, racecheck: bool) -> Path:
     folder = ROOT / "build" / "emulated" / f"{digest}-{'racecheck' if racecheck else 'plain'}"
     library = folder / ("libracecheck.so" if racecheck else "libemulated.so")
     if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        compile_emulation(folder, KERNELS, racecheck=racecheck)
+        # Two test processes may build it at once, and neither may load what the other has half linked: each builds
+        # aside, and the first to be done gives its folder the name.
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
+        compile_emulation(aside, KERNELS, racecheck=racecheck)
+        try:
+            aside.rename(folder)
+        except OSError:
+            shutil.rmtree(aside)
     return library
 
 
