@@ -13,13 +13,21 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-quickstart: $(INSTALLED)
+# The library that `pip install .` builds too. Without a C++ compiler there is none, and numpy does its work.
+NATIVE := build/native/.built
+$(NATIVE): engine/native/suppress.cpp engine/native/CMakeLists.txt CMakeLists.txt
+	mkdir -p $(@D)
+	! command -v cmake > /dev/null || { cmake -S . -B build/cpu -DCORNERNET_PLUGINS=OFF -DBUILD_TESTING=OFF \
+		-DCMAKE_MESSAGE_LOG_LEVEL=WARNING && cmake --build build/cpu && cp build/cpu/native/*cornernet_native.* $(@D); }
+	touch $@
+
+quickstart: $(INSTALLED) $(NATIVE)
 	$(BIN)/cornernet quickstart
 
 test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED) $(NATIVE)
 	$(BIN)/python -m pytest
 
 # The engine and the command line where a user installs them: make test-python PYTHON=python3.13
@@ -36,12 +44,12 @@ test-lowest:
 	sed -nE 's/^[^#]*"([a-z-]+)(\[[a-z,]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > $(LOWEST)
 	$(MAKE) test-python CONSTRAINED='--constraint $(LOWEST)'
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) $(NATIVE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy -p cornernet
 
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(NATIVE)
 	$(BIN)/cornernet benchmark quickstart/model.onnx quickstart/run/best.safetensors
 
 gpu-check: $(INSTALLED)

@@ -1,14 +1,15 @@
 """Images -> Detections. Read this file first: it composes the stages, each a pure function in a file of its own.
 
-read_image -> place_on_canvas -> backend.run -> to_candidates -> suppress -> Detections
-images.py     preprocess.py      backends/      postprocess.py   soft_nms.py
+read_image -> place_on_canvas -> backend.run -> to_results -> Detections      each a pure function
+images.py     preprocess.py      backends/      postprocess.py
+running/stages.py joins them, running/serial.py runs them in turn, running/pipeline.py all at once
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,31 +18,27 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import Backend
-from cornernet.engine.backends.contract import check_detections
-from cornernet.engine.errors import BackendError, ImageError
+from cornernet.engine.backends.contract import batches_in_flight
+from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
-from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources, read_image
-from cornernet.engine.reading.prefetch import prefetch as work_ahead
-from cornernet.engine.reading.preprocess import place_on_canvas
-from cornernet.engine.reading.views import Resize, View, ViewPlan, batches, canvas_to_fit, mirrors
+from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources
+from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
-from cornernet.engine.results.postprocess import Candidates, Suppression, suppress, to_candidates
+from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
+from cornernet.engine.running.cores import workers_for
+from cornernet.engine.running.memory import Memory
+from cornernet.engine.running.pipeline import Pipeline
+from cornernet.engine.running.serial import one_after_the_other
+from cornernet.engine.running.stages import Stages
 
 WINDOW_BATCHES = 4
-"""`predict` looks at this many batches of images together, so that equal canvases meet."""
+"""`predict` looks at this many batches of images together where their canvases differ, so that equal ones meet."""
 
-
-@dataclass
-class _Loaded:
-    """An image that was read, or the reason why not."""
-
-    index: int
-    source: ImageSource
-    pixels: np.ndarray | None = None
-    error: str | None = None
+PATIENCE_SECONDS = 0.1
+"""`stream` lets a batch run short when its source gives nothing for so long."""
 
 
 class Detector:
@@ -62,7 +59,9 @@ class Detector:
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
         max_per_image, score_threshold: what is kept of each image.
         max_pixels: larger pictures are refused before they are decoded.
-        backend_options: handed to the backend when `model` is a path (`providers`, `threads`).
+        decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
+        threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
+        backend_options: handed to the backend when `model` is a path (`providers`).
 
     Raises:
         ModelError: the file cannot be used, or the model cannot take this canvas.
@@ -84,25 +83,34 @@ class Detector:
         max_per_image: int = 100,
         score_threshold: float = 0.0,
         max_pixels: int = MAX_PIXELS,
+        decode: Decode = "exact",
+        threads: int | None = None,
         **backend_options: Any,
     ) -> None:
         self.protocol = find_protocol(protocol, canvas=canvas)
         self._owns_backend = isinstance(model, str | PathLike)
-        self._backend = _open(model, backend_options)
-        self._plan = ViewPlan(
-            card=self.card,
+        self._backend = _open(model, threads, backend_options)
+        self._stages = Stages(
+            backend=self._backend,
             protocol=self.protocol,
-            fit=canvas_to_fit(self.card, self.protocol, resize, size),
-            scales=tuple(scales),
-            mirror=mirrors(self.card, self.protocol, mirror),
+            plan=ViewPlan(
+                card=self.card,
+                protocol=self.protocol,
+                fit=canvas_to_fit(self.card, self.protocol, resize, size),
+                scales=tuple(scales),
+                mirror=mirrors(self.card, self.protocol, mirror),
+            ),
+            suppression=Suppression(
+                method=soft_nms,
+                merge_exponent=merge_exponent,
+                max_per_image=max_per_image,
+                score_threshold=score_threshold,
+            ),
+            max_pixels=max_pixels,
+            decode=decode,
         )
-        self._suppression = Suppression(
-            method=soft_nms,
-            merge_exponent=merge_exponent,
-            max_per_image=max_per_image,
-            score_threshold=score_threshold,
-        )
-        self._max_pixels = max_pixels
+        self._workers = workers_for(self._backend, threads)
+        self._memory = Memory(self._backend)
         self._closed = threading.Event()
 
     @property
@@ -125,32 +133,48 @@ class Detector:
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
-        window = WINDOW_BATCHES * _positive(batch_size, "batch_size")
-        return list(self._detect(images, batch_size, window, prefetch=batch_size))
+        window = _positive(batch_size, "batch_size") * (1 if self._stages.plan.fit else WINDOW_BATCHES)
+        return list(self._detect(images, batch_size, window, prefetch=None, patience=None))
 
     def stream(
-        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 1, prefetch: int = 4
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        *,
+        batch_size: int = 1,
+        prefetch: int | None = None,
     ) -> Iterator[Detections]:
         """The same, one result after the other, for sources without end.
 
-        A thread reads up to `prefetch` images ahead of the batch that runs. Closing the iterator ends the thread.
+        Reading, placing, running and post-processing overlap, in threads that end with the iterator: close it, or use
+        it up. Memory does not grow with the number of images: at most `batch_size + prefetch` of them are anywhere
+        between the source and you, and of those that were read and do not lie on their canvas yet at most `max_pixels`
+        pixels and one picture a thread.
+
+        Args:
+            prefetch: images read ahead of the batch that runs; None: as many as keep the backend busy. For a camera,
+                where what was read ahead is old when its turn comes: 1.
+
+        A source that gives nothing for a tenth of a second does not hold up the images before: they run as a short
+        batch. What it raises is raised here, after the results before it.
         """
-        return self._detect(
-            images, batch_size, window=_positive(batch_size, "batch_size"), prefetch=_positive(prefetch, "prefetch")
-        )
+        if prefetch is not None:
+            _positive(prefetch, "prefetch")
+        window = _positive(batch_size, "batch_size")
+        return self._detect(images, batch_size, window, prefetch, PATIENCE_SECONDS)
 
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
         """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.
 
         size: (height, width) [px] of the canvas; default the one of "fit", else of training.
         """
-        height, width = size or self._plan.fit or self.card.usual_canvas
+        height, width = size or self._stages.plan.fit or self.card.usual_canvas
         self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
 
     def close(self) -> None:
         """Free the model, if this detector opened it."""
         if not self._closed.is_set():
             self._closed.set()
+            self._memory.clear()
             if self._owns_backend:
                 self._backend.close()
 
@@ -163,80 +187,44 @@ class Detector:
         self.close()
 
     def _detect(
-        self, images: ImageSource | Iterable[ImageSource], batch_size: int, window: int, prefetch: int
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        batch_size: int,
+        window: int,
+        prefetch: int | None,
+        patience: float | None,
     ) -> Iterator[Detections]:
         if self._closed.is_set():
             raise BackendError("this Detector is closed; open a new one")
-        waiting: list[_Loaded] = []
-        pixels = 0
-        reader = work_ahead(enumerate(expand_sources(images)), self._load, prefetch)
-        try:
-            for loaded in reader:
-                waiting.append(loaded)
-                pixels += loaded.pixels[..., 0].size if loaded.pixels is not None else 0
-                # The second condition bounds memory: few large pictures, or many small ones.
-                if len(waiting) >= window or pixels >= self._max_pixels:
-                    yield from self._run_window(waiting, batch_size)
-                    waiting, pixels = [], 0
-            yield from self._run_window(waiting, batch_size)
-        finally:
-            reader.close()
-
-    def _load(self, numbered: tuple[int, ImageSource]) -> _Loaded:
-        index, source = numbered
-        try:
-            return _Loaded(index, source, read_image(source, max_pixels=self._max_pixels))
-        except ImageError as error:
-            return _Loaded(index, source, error=str(error))
-
-    def _run_window(self, window: list[_Loaded], batch_size: int) -> list[Detections]:
-        """Results of images that share batches where their canvases are equal."""
-        views: list[View] = []
-        for position, loaded in enumerate(window):
-            if loaded.pixels is not None:
-                try:
-                    views += [View(position, place) for place in self._plan.placements(loaded.pixels.shape[:2])]
-                except ImageError as error:
-                    loaded.error = str(error)
-        found: dict[int, list[Candidates]] = {position: [] for position in range(len(window))}
-        for batch in batches(views, batch_size):
-            try:
-                self._run_batch(batch, window, found)
-            except (RuntimeError, MemoryError) as error:  # BackendError is a RuntimeError
-                for view in batch:
-                    window[view.image].error = f"{self._backend.name} failed: {error or type(error).__name__}"
-        return [self._result(loaded, found[position]) for position, loaded in enumerate(window)]
-
-    def _run_batch(self, batch: list[View], window: list[_Loaded], found: dict[int, list[Candidates]]) -> None:
-        canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), np.uint8)
-        for canvas, view in zip(canvases, batch):
-            pixels = window[view.image].pixels
-            assert pixels is not None
-            place_on_canvas(pixels, view.placement, self.card, self.protocol, out=canvas)
-        raw = self._backend.run(canvases)
-        check_detections(raw, len(batch), self.card, self._backend.name)
-        for row, view in enumerate(batch):
-            found[view.image].append(to_candidates(raw, row, view.placement, self.protocol))
-
-    def _result(self, loaded: _Loaded, views: list[Candidates]) -> Detections:
-        about: dict[str, Any] = {
-            "class_names": self.card.class_names,
-            "category_ids": self.card.category_ids,
-            "image_size": None if loaded.pixels is None else loaded.pixels.shape[:2],
-            "path": str(loaded.source) if isinstance(loaded.source, str | PathLike) else None,
-            "index": loaded.index,
-            "decimals": self.protocol.result_decimals,
-        }
-        if loaded.error is not None:
-            return Detections.failed(loaded.error, **about)
-        return Detections(*suppress(views, self._suppression, self.protocol), **about)
+        sources = expand_sources(images)
+        if isinstance(images, Sequence | np.ndarray | PathLike):  # it can be looked into without waiting
+            first = list(islice(sources, 2))
+            sources = chain(first, sources)
+            if len(first) < 2:
+                return one_after_the_other(self._stages, sources, batch_size=batch_size, window=window)
+        if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
+            prefetch = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
+        pipeline = Pipeline(
+            self._stages,
+            self._memory,
+            sources,
+            batch_size=batch_size,
+            window=window,
+            prefetch=prefetch,
+            workers=self._workers,
+            patience=patience,
+        )
+        return pipeline.results()
 
 
-def _open(model: str | PathLike[str] | Backend, options: dict[str, Any]) -> Backend:
+def _open(model: str | PathLike[str] | Backend, threads: int | None, options: dict[str, Any]) -> Backend:
     if isinstance(model, str | PathLike):
-        from cornernet.engine.backends.open import open_backend
+        from cornernet.engine.backends.open import ENGINE_SUFFIXES, open_backend
 
-        return open_backend(Path(model), **options)
+        path = Path(model)
+        if threads is not None and path.suffix.lower() not in ENGINE_SUFFIXES:
+            options = {"threads": threads, **options}
+        return open_backend(path, **options)
     if options:
         raise TypeError(f"{', '.join(options)}: options of a backend are for a path; this one is already open")
     return model

@@ -51,7 +51,7 @@ class Placement:
         edges = boxes_canvas.T.astype(np.float64)  # (4, n): numpy is slow over an innermost axis of 4
         columns, rows = edges[0::2], edges[1::2]
         if self.mirrored:
-            edges[[0, 2]] = self._mirror_axis(protocol) - edges[[2, 0]]
+            edges[[0, 2]] = self.mirror_axis(protocol) - edges[[2, 0]]
         columns -= self.left
         rows -= self.top
         np.maximum(edges, 0, out=edges)
@@ -69,10 +69,10 @@ class Placement:
         boxes = boxes_px * np.array((horizontal, vertical, horizontal, vertical))
         boxes += (self.left, self.top, self.left, self.top)
         if self.mirrored:
-            boxes[:, [0, 2]] = self._mirror_axis(protocol) - boxes[:, [2, 0]]
+            boxes[:, [0, 2]] = self.mirror_axis(protocol) - boxes[:, [2, 0]]
         return boxes.astype(np.float32)
 
-    def _mirror_axis(self, protocol: Protocol) -> int:
+    def mirror_axis(self, protocol: Protocol) -> int:
         """The a of x -> a - x [px, canvas]."""
         if protocol.mirror_axis == "image":
             return 2 * self.left + self.resized[1]

@@ -31,7 +31,13 @@ class RawDetections(NamedTuple):
 
 
 class Backend(typing.Protocol):
-    """A loaded model. `run` is thread-safe; `close` frees the device."""
+    """A loaded model. `run` is thread-safe and keeps no reference to its argument; `close` frees the device.
+
+    What a backend may have beside this, read through contract.py:
+        in_flight: int            batches it wants at once, each from a thread of its own; 1 without it
+        computes_on_cpu: bool     whether it needs the cores that also read images; False without it
+        allocate(size) -> array   (size,) uint8 that it reads without another copy, such as page-locked memory
+    """
 
     card: ModelCard
     name: str

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Backend, RawDetections
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import OUTPUTS, ModelCard
 
@@ -57,3 +57,20 @@ def check_detections(raw: RawDetections, images: int, card: ModelCard, runtime: 
             f"{runtime} gave labels from {used.min()} to {used.max()}, but the card names {len(card.class_names)} "
             "classes: it belongs to another network. Export the model again."
         )
+
+
+def batches_in_flight(backend: Backend) -> int:
+    """How many batches the backend wants at once, each `run` called from a thread of its own."""
+    return max(1, getattr(backend, "in_flight", 1))
+
+
+def computes_on_cpu(backend: Backend) -> bool:
+    """Whether `run` needs the cores that also read and place images."""
+    return bool(getattr(backend, "computes_on_cpu", False))
+
+
+def allocate(backend: Backend, size: int) -> np.ndarray:
+    """(size,) uint8 of memory that the backend reads without another copy."""
+    own = getattr(backend, "allocate", None)
+    memory: np.ndarray = np.empty(size, np.uint8) if own is None else own(size)
+    return memory

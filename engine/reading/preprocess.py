@@ -16,14 +16,13 @@ def place_on_canvas(
     """The network's input for one view.
 
     Args:
-        image: (H, W, 3) uint8 BGR, of the size `placement.image`.
+        image: (H, W, 3) uint8 BGR, of the size `placement.image`, or a fraction of it as its decoder made it.
         card: says the colour order and the padding value.
         out: (h, w, 3) uint8 to write into, one image of a batch.
 
     Returns:
         canvas (h, w, 3) uint8 in the card's channel order, padded with `card.fill`.
     """
-    assert image.shape[:2] == placement.image, (image.shape, placement)
     (rows, columns), (height, width) = placement.canvas, placement.shown
     top, left = placement.top, placement.left
     right, bottom = columns - left - width, rows - top - height

@@ -6,18 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Placement, Size, fit_canvas, place_fit, place_original
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
 
 Resize = Literal["original", "fit"]
 
+Decode = Literal["exact", "fast"]
+"""Whether a JPEG much larger than its canvas may be decoded at a fraction of its size, see `ViewPlan.reduction`."""
+
 
 @dataclass(frozen=True)
 class View:
-    """One canvas to run: the image (its position in the window) and where it lies."""
+    """One canvas to run: the image (its position in the window), which of its views this is, and where it lies."""
 
     image: int
+    order: int
     placement: Placement
 
 
@@ -52,6 +57,27 @@ class ViewPlan:
                 plain = place_fit(image, fit_canvas(self.fit, self.card, scale=scale), self.protocol)
             placements += [plain, plain.mirror(self.card.trained_mirror)] if self.mirror else [plain]
         return placements
+
+    def reduction(self, image: Size) -> int:
+        """1, 2, 4 or 8: the largest fraction of (height, width) [px] that leaves every view something to shrink.
+
+        Whether EXIF turns the image shows only later, so both ways count; 1 where the two could not be told apart.
+        """
+        if self.fit is None:
+            return 1
+        turned = (image[1], image[0])
+        try:
+            views = [(side, self.placements(side)) for side in {image, turned}]
+        except ImageError:
+            return 1
+        shrink = min(
+            min(height / view.resized[0], width / view.resized[1]) for (height, width), all_ in views for view in all_
+        )
+        for factor in (8, 4, 2):
+            alike = image != turned and -(-image[0] // factor) == -(-image[1] // factor)
+            if shrink >= factor and shrink > 2 and not alike:
+                return factor
+        return 1
 
 
 def canvas_to_fit(card: ModelCard, protocol: Protocol, resize: str | None, size: Size | None) -> Size | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from cornernet.engine import native
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.geometry import Placement
+from cornernet.engine.native import Best
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.results.official_nms import soft_nms_in_place
 from cornernet.engine.results.soft_nms import Method, soft_nms
@@ -46,6 +49,74 @@ class Suppression:
         if self.max_per_image < 1:
             raise ValueError(f"max_per_image={self.max_per_image}; expected at least 1")
 
+    @property
+    def lowest_score(self) -> float:
+        """No box below this can be in the result, a float32: scores only fall, so the threshold may cut first.
+
+        Not with merging, where boxes below the threshold move those above it.
+        """
+        cut = 0.0 if self.merge_exponent is not None else self.score_threshold
+        lowest = max(self.min_score, cut, float(np.finfo(np.float32).tiny))
+        return float(np.float32(lowest))
+
+
+def to_results(
+    views: Sequence[tuple[RawDetections, int, Placement]], suppression: Suppression, protocol: Protocol
+) -> Best:
+    """All of post-processing for one image, compiled where it can be.
+
+    Args:
+        views: the image's views: outputs of a batch as the contract has them (`check_detections`), the row in that
+            batch, and where the image lay on that row's canvas.
+
+    The compiled way and the numpy way (`to_candidates`, then `suppress`) take the same boxes in the same order, with
+    scores equal but for the last digit of `exp`. Merging and the official rewriting in place are numpy's alone.
+    """
+    library = native.load()
+    if library is None or suppression.merge_exponent is not None or rewrites_in_place(suppression, protocol):
+        candidates = [to_candidates(raw, row, placement, protocol) for raw, row, placement in views]
+        return Best(*suppress(candidates, suppression, protocol))
+    assert all(values.flags.c_contiguous for raw, _, _ in views for values in raw)
+    table = [_native_view(raw, row, placement, protocol) for raw, row, placement in views]
+    most = sum(view.count for view in table)
+    return native.suppress(library, table, _native_rule(suppression, protocol, min(suppression.max_per_image, most)))
+
+
+def rewrites_in_place(suppression: Suppression, protocol: Protocol) -> bool:
+    """Whether the result depends on the order in which the official soft-NMS rewrites its array."""
+    return protocol.in_place and suppression.method is not None
+
+
+def _native_view(raw: RawDetections, row: int, placement: Placement, protocol: Protocol) -> native.View:
+    (rows, columns), (vertical, horizontal) = placement.resized, placement.scale
+    num_dets = raw.scores.shape[1]
+    return native.View(
+        boxes=raw.boxes.ctypes.data + 16 * num_dets * row,
+        scores=raw.scores.ctypes.data + 4 * num_dets * row,
+        labels=raw.labels.ctypes.data + 4 * num_dets * row,
+        mirror_axis=placement.mirror_axis(protocol) if placement.mirrored else 0,
+        left=placement.left,
+        top=placement.top,
+        right=columns if protocol.clip_far_side else math.inf,
+        bottom=rows if protocol.clip_far_side else math.inf,
+        horizontal=horizontal,
+        vertical=vertical,
+        count=int(raw.counts[row]),
+        mirrored=placement.mirrored is not None,
+    )
+
+
+def _native_rule(suppression: Suppression, protocol: Protocol, limit: int) -> native.Rule:
+    return native.Rule(
+        minus_inverse_sigma=np.float32(-1 / suppression.sigma),
+        iou_threshold=suppression.iou_threshold,
+        min_score=suppression.lowest_score,
+        iou_pixel=protocol.iou_pixel,
+        method=native.METHODS[suppression.method],
+        limit=limit,
+        drop_empty=protocol.drop_empty,
+    )
+
 
 def to_candidates(raw: RawDetections, row: int, placement: Placement, protocol: Protocol) -> Candidates:
     """The valid rows of one view, image `row` of a batch, in image pixels."""
@@ -69,7 +140,7 @@ def suppress(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Join the views of one image and thin out: -> boxes (m, 4) f32 [px, image], scores (m,) f32, labels (m,) i32."""
     joined = views[0] if len(views) == 1 else Candidates(*(np.concatenate(values) for values in zip(*views)))
-    if protocol.in_place and suppression.method is not None:
+    if rewrites_in_place(suppression, protocol):
         boxes, scores, labels = _suppress_in_place(joined, suppression, protocol)
     else:
         picked = soft_nms(
@@ -79,7 +150,7 @@ def suppress(
             method=suppression.method,
             sigma=suppression.sigma,
             iou_threshold=suppression.iou_threshold,
-            min_score=suppression.min_score,
+            min_score=suppression.lowest_score,
             limit=suppression.max_per_image,
             iou_pixel=protocol.iou_pixel,
             corner_scores=joined.corner_scores,

@@ -1,0 +1,30 @@
+"""How many threads read images, so that the cores are shared with a runtime that computes on them."""
+
+from __future__ import annotations
+
+import os
+
+from cornernet.engine.backends import Backend
+from cornernet.engine.backends.contract import computes_on_cpu
+
+MOST = 16
+"""Beyond this many readers Python's lock, not the decoder, is the limit."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, not those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def workers_for(backend: Backend, threads: int | None) -> int:
+    """Threads that read, place and finish. `threads`: cores to use; None: all. Raises ValueError below 1.
+
+    An accelerator leaves them all to us. A runtime on the CPU computes with as many threads as there are cores; one
+    reader beside it is enough, since decoding costs less than the network, and two would only take turns with it.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}; expected at least 1")
+    cores = threads or usable_cores()
+    return min(MOST, max(1, cores // 4) if computes_on_cpu(backend) else cores)

@@ -1,0 +1,34 @@
+"""One window after the other in the caller's thread: for a single image, and what the pipeline must agree with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from cornernet.engine.reading.images import ImageSource
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.running.stages import Loaded, Stages
+
+
+def one_after_the_other(
+    stages: Stages, sources: Iterable[ImageSource], *, batch_size: int, window: int
+) -> Iterator[Detections]:
+    """Results in order. At most `window` images are in memory, and fewer once they have `max_pixels` pixels."""
+    waiting: list[Loaded] = []
+    for numbered in enumerate(sources):
+        waiting.append(stages.load(numbered))
+        # The second condition bounds memory: few large pictures, or many small ones.
+        if len(waiting) >= window or sum(loaded.area for loaded in waiting) >= stages.max_pixels:
+            yield from run_window(stages, waiting, batch_size)
+            waiting = []
+    yield from run_window(stages, waiting, batch_size)
+
+
+def run_window(stages: Stages, window: list[Loaded], batch_size: int) -> list[Detections]:
+    """Results of images that share batches where their canvases are equal."""
+    for batch in stages.views(window, batch_size):
+        canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), np.uint8)
+        stages.place(batch, window, canvases)
+        stages.run(batch, window, canvases)
+    return [stages.finish(loaded) for loaded in window]

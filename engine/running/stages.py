@@ -1,0 +1,133 @@
+"""What is done to images, stage by stage; each a function of its arguments, called from any thread.
+
+load -> views -> place -> run -> finish
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from cornernet.engine.backends import Backend, RawDetections
+from cornernet.engine.backends.contract import check_detections
+from cornernet.engine.errors import ImageError
+from cornernet.engine.geometry import Placement, Size
+from cornernet.engine.model_card import ModelCard
+from cornernet.engine.protocol import Protocol
+from cornernet.engine.reading.images import ImageSource, read_reduced
+from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.reading.views import Decode, View, ViewPlan, batches
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.postprocess import Suppression, to_results
+
+log = logging.getLogger("cornernet.running")
+
+
+@dataclass
+class Loaded:
+    """An image that was read, or the reason why not; then what the model said of its views.
+
+    pixels: (H, W, 3) uint8 BGR, or as much smaller as the decoder made it; None once it lies on its canvases.
+    size: (height, width) [px] of the image itself.
+    """
+
+    index: int
+    source: ImageSource
+    pixels: np.ndarray | None = None
+    size: Size | None = None
+    error: str | None = None
+    found: dict[int, tuple[RawDetections, int, Placement]] = field(default_factory=dict)
+    """By the order of the views, whichever batch is done first."""
+
+    @property
+    def area(self) -> int:
+        """Pixels held in memory."""
+        return 0 if self.pixels is None else self.pixels.shape[0] * self.pixels.shape[1]
+
+
+Batch = list[View]
+"""Views of one canvas size; `View.image` counts within the window."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A Detector's settings, and the stages that follow from them."""
+
+    backend: Backend
+    protocol: Protocol
+    plan: ViewPlan
+    suppression: Suppression
+    max_pixels: int
+    decode: Decode
+
+    @property
+    def card(self) -> ModelCard:
+        return self.backend.card
+
+    def load(self, numbered: tuple[int, ImageSource]) -> Loaded:
+        """Read one image. Whatever is wrong with it becomes its `error`."""
+        index, source = numbered
+        try:
+            pixels, size = read_reduced(source, max_pixels=self.max_pixels, reduction=self._reduction)
+            return Loaded(index, source, pixels, size)
+        except ImageError as error:
+            return Loaded(index, source, error=str(error))
+        except Exception as error:  # one image that nobody foresaw must not lose the others
+            log.exception("image %d", index)
+            return Loaded(index, source, error=f"cannot be read: {error or type(error).__name__}")
+
+    def views(self, window: Sequence[Loaded], batch_size: int) -> list[Batch]:
+        """The batches of a window: views of images whose canvases are equal share them."""
+        views: list[View] = []
+        for position, loaded in enumerate(window):
+            if loaded.size is not None:
+                try:
+                    placements = self.plan.placements(loaded.size)
+                    views += [View(position, order, placement) for order, placement in enumerate(placements)]
+                except ImageError as error:
+                    loaded.error = str(error)
+        return list(batches(views, batch_size))
+
+    def place(self, batch: Batch, window: Sequence[Loaded], canvases: np.ndarray) -> None:
+        """Write the views of `batch` into canvases (n, h, w, 3) uint8."""
+        for canvas, view in zip(canvases, batch, strict=True):
+            pixels = window[view.image].pixels
+            assert pixels is not None
+            place_on_canvas(pixels, view.placement, self.card, self.protocol, out=canvas)
+
+    def run(self, batch: Batch, window: Sequence[Loaded], canvases: np.ndarray) -> None:
+        """Run the model; what it says, or why it failed, goes to the images of the batch."""
+        try:
+            raw = self.backend.run(canvases)
+            check_detections(raw, len(batch), self.card, self.backend.name)
+            raw = RawDetections(*map(np.ascontiguousarray, raw))
+        except Exception as error:  # BackendError, MemoryError, or what the caller's own backend raises
+            for view in batch:
+                window[view.image].error = f"{self.backend.name} failed: {error or type(error).__name__}"
+        else:
+            for row, view in enumerate(batch):
+                window[view.image].found[view.order] = raw, row, view.placement
+
+    def finish(self, loaded: Loaded) -> Detections:
+        """The result of an image all of whose views were run."""
+        about: dict[str, Any] = {
+            "class_names": self.card.class_names,
+            "category_ids": self.card.category_ids,
+            "image_size": loaded.size,
+            "path": str(loaded.source) if isinstance(loaded.source, str | PathLike) else None,
+            "index": loaded.index,
+            "decimals": self.protocol.result_decimals,
+        }
+        if loaded.error is not None:
+            return Detections.failed(loaded.error, **about)
+        views = [loaded.found[order] for order in sorted(loaded.found)]
+        return Detections(*to_results(views, self.suppression, self.protocol), **about)
+
+    def _reduction(self, image: Size) -> int:
+        """1, 2, 4 or 8: how much smaller the decoder may make an image of this size."""
+        return self.plan.reduction(image) if self.decode == "fast" else 1
