@@ -88,6 +88,8 @@ class Detector:
         **backend_options: Any,
     ) -> None:
         self.protocol = find_protocol(protocol, canvas=canvas)
+        if decode not in ("exact", "fast"):
+            raise ValueError(f'decode={decode!r}; expected "exact" or "fast"')
         self._owns_backend = isinstance(model, str | PathLike)
         self._backend = _open(model, threads, backend_options)
         self._stages = Stages(

@@ -1,6 +1,7 @@
 """The wheel and the sdist hold what they should, and the wheel predicts where there is no torch."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -9,6 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from cornernet.engine.native import LIBRARY_NAME
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "engine", "export", "plugins", "trainer")
@@ -26,9 +29,10 @@ print("predicted")
 """
 
 
-def build_wheel(source: Path, folder: Path) -> Path:
+def build_wheel(source: Path, folder: Path, **environment: str) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    settings = {**os.environ, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=settings)
     assert done.returncode == 0, done.stderr
     (file,) = folder.glob("cornernet-*.whl")
     return file
@@ -86,6 +90,8 @@ def test_the_wheel_is_the_package_each_file_once_and_nothing_else(wheel, committ
         and not (ROOT / path).is_symlink()
     }
     found = {name: content for name, content in contents(wheel).items() if ".dist-info/" not in name}
+    compiled = found.pop(f"cornernet/engine/native/{LIBRARY_NAME}", None)
+    assert (compiled is not None) == (shutil.which("c++") is not None)
     assert found.keys() == expected.keys()
     assert found == expected
     assert {"cornernet/py.typed", "cornernet/plugins/kernels/corner_pool.cu"} <= found.keys()
@@ -117,6 +123,20 @@ def checkout_without_links(committed, tmp_path) -> Path:
         target.write_bytes(str(source.readlink()).encode() if source.is_symlink() else source.read_bytes())
     assert (folder / "cornernet" / "engine").read_text() == "../engine"
     return folder
+
+
+def test_without_a_compiler_the_wheel_is_the_same_but_for_the_library(wheel, tmp_path):
+    """What the build needs is there, but for compilers."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("cmake", "ninja", "make", "git", "sh", "uname", "env"):
+        if (path := shutil.which(name)) is not None:
+            (tools / name).symlink_to(path)
+    plain = contents(build_wheel(ROOT, tmp_path, PATH=str(tools)))
+    with_library = contents(wheel)
+    with_library.pop(f"cornernet/engine/native/{LIBRARY_NAME}", None)
+    record = next(name for name in plain if name.endswith("/RECORD"))
+    assert {**plain, record: b""} == {**with_library, record: b""}
 
 
 def import_in(folder: Path) -> subprocess.CompletedProcess[str]:

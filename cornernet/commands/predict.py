@@ -78,7 +78,7 @@ def run(
         file = stack.enter_context(_text_file(lines))
         bars = stack.enter_context(progress_bars())
         task = bars.add_task("detecting", total=len(sources))
-        for found in detector.stream(sources, batch_size=batch_size, prefetch=2 * batch_size):
+        for found in detector.stream(sources, batch_size=batch_size):
             file.write(found.to_json() + "\n")
             bars.advance(task)
             boxes += len(found)

@@ -99,18 +99,15 @@ def evaluate(
     results: dict[int, list[dict[str, Any]]] = {}
     errors = []
     resized: list[str] = []
-    # Several batches a call lets the detector fill batches when canvases differ, and bounds the images in memory.
-    for start in range(0, len(samples), 4 * batch_size):
-        chunk = samples[start : start + 4 * batch_size]
-        detections = detector.predict([sample.path for sample in chunk], batch_size=batch_size)
-        for sample, found in zip(chunk, detections, strict=True):
-            results[sample.image_id] = result_entries(found, sample.image_id, category_of_label)
-            if found.error is not None:
-                errors.append((printable(sample.path), str(found.error)))
-            if found.image_size is not None and found.image_size != (sample.height, sample.width):
-                resized.append(_other_size(sample, found.image_size))
+    found_in = detector.stream([sample.path for sample in samples], batch_size=batch_size)
+    for sample, found in zip(samples, found_in, strict=True):
+        results[sample.image_id] = result_entries(found, sample.image_id, category_of_label)
+        if found.error is not None:
+            errors.append((printable(sample.path), str(found.error)))
+        if found.image_size is not None and found.image_size != (sample.height, sample.width):
+            resized.append(_other_size(sample, found.image_size))
         if progress is not None:
-            progress(len(chunk))
+            progress(1)
     ordered = [entry for sample in dataset.samples for entry in results[sample.image_id]]
     return EvaluationReport(
         model=card.name,

@@ -1,7 +1,6 @@
 """The Detector: order, batches, views, streams, threads."""
 
 import threading
-import time
 
 import cv2
 import numpy as np
@@ -129,61 +128,6 @@ def test_classes_and_categories_come_from_the_card():
     assert found.to_coco(1)[0]["category_id"] == 7
 
 
-def test_stream_reads_no_further_ahead_than_asked():
-    asked = []
-
-    def endless():
-        for number in range(10_000):
-            asked.append(number)
-            yield picture(50, 50, (10, 10, 30, 30))
-
-    stream = Detector(FunctionBackend(bright_box)).stream(endless(), prefetch=3)
-    assert asked == []
-    assert next(stream).index == 0
-    time.sleep(0.2)
-    assert len(asked) <= 1 + 3 + 2  # the one returned, those waiting, one in the thread's hand and one being made
-    stream.close()
-
-
-def test_closing_a_stream_ends_its_thread_and_its_source():
-    closed = threading.Event()
-
-    def source():
-        try:
-            while True:
-                yield picture(50, 50)
-        finally:
-            closed.set()
-
-    stream = Detector(FunctionBackend(bright_box)).stream(source(), prefetch=2)
-    next(stream)
-    assert any(thread.name == "cornernet-prefetch" for thread in threading.enumerate())
-    stream.close()
-    assert not any(thread.name == "cornernet-prefetch" for thread in threading.enumerate())
-    assert closed.wait(2)
-
-
-def test_an_error_of_the_source_itself_is_raised_after_the_results_before_it():
-    def source():
-        yield picture(50, 50)
-        raise OSError("camera unplugged")
-
-    stream = Detector(FunctionBackend(bright_box)).stream(source())
-    assert next(stream).error is None
-    with pytest.raises(OSError, match="camera unplugged"):
-        next(stream)
-
-
-def test_large_pictures_do_not_pile_up_in_memory():
-    backend = FunctionBackend(bright_box)
-    alive = []
-    detector = Detector(backend, max_pixels=20_000)
-    for found in detector.stream((picture(100, 100) for _ in range(6)), batch_size=100):
-        alive.append(len(backend.shapes))
-        assert found.error is None
-    assert alive == [1, 1, 2, 2, 3, 3]  # two pictures reach max_pixels, and run
-
-
 def test_many_threads_share_one_detector(tmp_path):
     images, boxes = random_pictures(0, 12, largest=120)
     with Detector(write_onnx(tmp_path / "model.onnx", make_card()), threads=1) as detector:
@@ -236,6 +180,8 @@ def test_warm_up_runs_the_canvas_that_will_be_used():
         ({"protocol": "offical"}, "expected one of"),
         ({"soft_nms": "soft"}, '"gaussian", "linear", "hard"'),
         ({"max_per_image": 0}, "at least 1"),
+        ({"threads": 0}, "threads=0; expected at least 1"),
+        ({"decode": "quick"}, 'expected "exact" or "fast"'),
     ],
 )
 def test_wrong_settings_are_named_with_the_right_ones(options, message):
@@ -244,8 +190,8 @@ def test_wrong_settings_are_named_with_the_right_ones(options, message):
 
 
 def test_backend_options_of_an_open_backend_are_refused():
-    with pytest.raises(TypeError, match="threads"):
-        Detector(FunctionBackend(bright_box), threads=2)
+    with pytest.raises(TypeError, match="providers"):
+        Detector(FunctionBackend(bright_box), providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("option", ["batch_size", "prefetch"])

@@ -1,0 +1,350 @@
+"""All stages at once: the results of one image after the other, whatever happens in between."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from fake_backends import FunctionBackend, bright_box, make_card, picture, write_onnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cornernet import Detector
+from cornernet.engine.running import serial
+from cornernet.engine.running.stages import Stages
+
+GOOD = picture(60, 90, (20, 30, 60, 50))
+
+
+def ours():
+    """Threads that we started and that still run."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("cornernet-")]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    opencv = cv2.getNumThreads()
+    yield
+    gc.collect()
+    assert ours() == []
+    assert cv2.getNumThreads() == opencv
+
+
+def same(first, second):
+    assert [found.error for found in first] == [found.error for found in second]
+    for one, other in zip(first, second, strict=True):
+        for field in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+        assert (one.index, one.image_size, one.path) == (other.index, other.image_size, other.path)
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    """Files of two sizes, broken files, bytes and arrays, in a random order."""
+    folder = tmp_path_factory.mktemp("mixture")
+    rng = np.random.default_rng(0)
+    sources = []
+    for number in range(40):
+        height, width = (70, 110) if number % 3 else (140, 60)
+        x1, y1 = rng.integers(0, 40, 2)
+        image = picture(height, width, (x1, y1, x1 + 15, y1 + 12), value=int(rng.integers(150, 255)))
+        file = folder / f"{number}.png"
+        cv2.imwrite(str(file), image)
+        if number % 7 == 3:
+            file.write_bytes(file.read_bytes()[:60])
+        sources.append(file if number % 4 else (image if number % 8 else file.read_bytes()))
+    return sources
+
+
+@pytest.mark.parametrize("options", [{}, {"mirror": True, "scales": (1.0, 2.0)}, {"resize": "fit", "size": (128, 256)}])
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_results_are_those_of_one_image_after_the_other_to_the_bit(tmp_path, mixture, options, in_flight):
+    with Detector(write_onnx(tmp_path / "model.onnx", make_card()), **options) as detector:
+        expected = [detector.predict(source)[0] for source in mixture]
+        detector.backend.in_flight = in_flight
+        for batch_size in (1, 3, 16):
+            for results in (detector.predict(mixture, batch_size=batch_size),
+                            list(detector.stream(iter(mixture), batch_size=batch_size))):  # fmt: skip
+                assert [found.index for found in results] == list(range(len(mixture)))
+                for one, other in zip(results, expected, strict=True):
+                    same([one], [type(one)(**{**vars(other), "index": one.index})])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    count=st.integers(2, 30),
+    batch_size=st.integers(1, 6),
+    prefetch=st.integers(1, 9),
+    threads=st.integers(1, 4),
+    in_flight=st.integers(1, 3),
+    slow=st.sampled_from(["nothing", "source", "backend", "caller"]),
+)
+def test_whoever_is_slow_nothing_is_lost_and_the_order_stays(count, batch_size, prefetch, threads, in_flight, slow):
+    def wait(who):
+        if who == slow:
+            time.sleep(0.002)
+
+    class Backend(FunctionBackend):
+        def run(self, canvases):
+            wait("backend")
+            return super().run(canvases)
+
+    def source():
+        for number in range(count):
+            wait("source")
+            yield picture(50, 50, (number % 20, 5, number % 20 + 10, 20))
+
+    backend = Backend(bright_box)
+    backend.in_flight = in_flight
+    stream = Detector(backend, threads=threads).stream(source(), batch_size=batch_size, prefetch=prefetch)
+    seen = []
+    for found in stream:
+        wait("caller")
+        seen.append((found.index, found.boxes[0, 0]))
+    assert seen == [(number, number % 20) for number in range(count)]
+    assert sum(shape[0] for shape in backend.shapes) == count
+
+
+def test_stages_overlap_even_where_python_has_one_reader():
+    """The model waits for an image that is read while it runs."""
+    second_was_read = threading.Event()
+
+    class Backend(FunctionBackend):
+        def run(self, canvases):
+            assert second_was_read.wait(20)
+            return super().run(canvases)
+
+    def source():
+        yield GOOD
+        yield GOOD
+        second_was_read.set()
+
+    assert len(list(Detector(Backend(bright_box), threads=1).stream(source()))) == 2
+
+
+def test_as_many_batches_run_at_once_as_the_backend_wants():
+    together = threading.Barrier(3)
+
+    class Backend(FunctionBackend):
+        in_flight = 3
+
+        def run(self, canvases):
+            together.wait(20)
+            return super().run(canvases)
+
+    results = Detector(Backend(bright_box)).predict([GOOD] * 6, batch_size=1)
+    assert [found.error for found in results] == [None] * 6
+
+
+def test_images_are_placed_in_memory_that_the_backend_lends_and_few_pieces_serve_many_batches():
+    lent, seen = [], []
+
+    class Backend(FunctionBackend):
+        def allocate(self, size):
+            lent.append(np.empty(size, np.uint8))
+            return lent[-1]
+
+        def run(self, canvases):
+            seen.append(any(np.shares_memory(canvases, piece) for piece in lent))
+            return super().run(canvases)
+
+    detector = Detector(Backend(bright_box))
+    for _ in range(2):
+        detector.predict([GOOD] * 40, batch_size=2)
+    assert seen == [True] * 40
+    assert len(lent) <= 3
+
+
+def test_a_single_image_starts_no_thread():
+    class Backend(FunctionBackend):
+        def run(self, canvases):
+            assert ours() == []
+            return super().run(canvases)
+
+    detector = Detector(Backend(bright_box))
+    for source in (GOOD, [GOOD], GOOD[None], cv2.imencode(".png", GOOD)[1].tobytes()):
+        assert detector.predict(source)[0].error is None
+        assert next(detector.stream(source)).error is None
+
+
+def test_stream_reads_no_further_ahead_than_asked():
+    asked = []
+
+    def endless():
+        for number in range(10_000):
+            asked.append(number)
+            yield GOOD
+
+    stream = Detector(FunctionBackend(bright_box)).stream(endless(), prefetch=3)
+    assert asked == []
+    assert next(stream).index == 0
+    time.sleep(0.2)
+    assert len(asked) <= 1 + 1 + 3 + 1  # the one returned, a window, those ahead of it, and one in the thread's hand
+    stream.close()
+
+
+def test_decoded_pictures_do_not_pile_up_in_memory(monkeypatch, tmp_path):
+    alive, most = [], []
+    original = Stages.load
+
+    def load(self, numbered):
+        loaded = original(self, numbered)
+        alive.append(loaded)
+        most.append(sum(one.area for one in alive))
+        return loaded
+
+    monkeypatch.setattr(Stages, "load", load)
+    cv2.imwrite(str(tmp_path / "a.png"), picture(100, 100))
+    detector = Detector(FunctionBackend(bright_box), max_pixels=30_000, threads=2)
+    results = list(detector.stream((str(tmp_path / "a.png") for _ in range(40)), batch_size=100))
+    assert [found.error for found in results] == [None] * 40
+    assert max(most) <= 30_000 + 2 * 10_000
+
+
+def test_closing_a_stream_ends_its_threads_and_its_source():
+    closed = threading.Event()
+
+    def source():
+        try:
+            while True:
+                yield GOOD
+        finally:
+            closed.set()
+
+    stream = Detector(FunctionBackend(bright_box)).stream(source(), prefetch=2)
+    next(stream)
+    assert {"cornernet-source", "cornernet-assembly", "cornernet-runner-0"} <= set(ours())
+    stream.close()
+    assert ours() == []
+    assert closed.wait(2)
+
+
+def test_a_source_that_blocks_holds_up_neither_the_images_before_it_nor_closing():
+    camera = threading.Event()
+
+    def source():
+        yield GOOD
+        yield GOOD
+        camera.wait(30)
+
+    stream = Detector(FunctionBackend(bright_box)).stream(source(), batch_size=8)
+    assert [next(stream).index, next(stream).index] == [0, 1]
+    started = time.monotonic()
+    stream.close()
+    assert time.monotonic() - started < 10
+    assert ours() in ([], ["cornernet-source"])
+    camera.set()
+    deadline = time.monotonic() + 10
+    while ours() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("error", [OSError("camera unplugged"), KeyboardInterrupt(), SystemExit(3)])
+def test_an_exception_of_the_source_is_raised_after_the_results_before_it(error):
+    def source():
+        for _ in range(5):
+            yield GOOD
+        raise error
+
+    for batch_size in (1, 2, 8):
+        stream = Detector(FunctionBackend(bright_box)).stream(source(), batch_size=batch_size)
+        assert [next(stream).index for _ in range(5)] == list(range(5))
+        with pytest.raises(type(error)) as raised:
+            next(stream)
+        assert raised.value is error
+
+
+def test_a_backend_that_fails_now_and_then_costs_the_images_of_those_batches_alone():
+    class Fails(FunctionBackend):
+        def run(self, canvases):
+            if len(self.shapes) % 3 == 1:
+                self.shapes.append(canvases.shape)
+                raise ValueError("the driver is in a bad mood")
+            return super().run(canvases)
+
+    results = Detector(Fails(bright_box)).predict([GOOD] * 20, batch_size=2)
+    errors = [found.error for found in results]
+    assert errors == [None, None, "fake failed: the driver is in a bad mood", errors[2], None, None] * 3 + [None, None]
+
+
+def test_a_mistake_of_ours_is_raised_and_does_not_hang(monkeypatch):
+    def broken(*_):
+        raise AssertionError("an impossible state")
+
+    for stage in ("views", "place", "finish"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Stages, stage, broken)
+            with pytest.raises(AssertionError, match="an impossible state"):
+                Detector(FunctionBackend(bright_box)).predict([GOOD] * 10, batch_size=2)
+        assert ours() == []
+
+
+def test_an_exception_in_the_callers_loop_ends_all_threads():
+    detector = Detector(FunctionBackend(bright_box))
+    with pytest.raises(ZeroDivisionError):
+        for found in detector.stream([GOOD] * 50):
+            1 / (found.index - found.index)
+    gc.collect()
+    assert ours() == []
+
+
+def test_a_run_that_was_abandoned_does_not_keep_the_interpreter(tmp_path):
+    script = (
+        "from fake_backends import *\nfrom cornernet import Detector\n"
+        "stream = Detector(FunctionBackend(bright_box)).stream(picture(50, 50) for _ in iter(int, 1))\n"
+        "print(next(stream).index)\n"
+    )
+    path = os.pathsep.join(folder for folder in sys.path if folder)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_in_the_middle_neither_hangs_nor_disturbs_the_parent():
+    stream = Detector(FunctionBackend(bright_box)).stream(iter([GOOD] * 20))
+    next(stream)
+    child = os.fork()
+    if child == 0:
+        stream.close()
+        os._exit(0)
+    deadline = time.monotonic() + 20
+    while (done := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert done == (child, 0)
+    assert len(list(stream)) == 19
+
+
+def test_opencv_is_left_to_the_caller_as_it_was_while_a_stream_waits():
+    stream = Detector(FunctionBackend(bright_box), resize="fit", size=(512, 512)).stream(iter([GOOD] * 4), prefetch=1)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        next(stream)
+        time.sleep(0.2)
+        assert cv2.getNumThreads() == 3
+        stream.close()
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_serial_reading_is_bounded_by_pixels_too():
+    backend = FunctionBackend(bright_box)
+    stages = Detector(backend, max_pixels=20_000)._stages
+    alive = [
+        len(backend.shapes)
+        for _ in serial.one_after_the_other(stages, [picture(100, 100)] * 6, batch_size=100, window=100)
+    ]
+    assert alive == [1, 1, 2, 2, 3, 3]  # two pictures reach max_pixels, and run
