@@ -92,7 +92,7 @@ class Detector:
             raise ValueError(f'decode={decode!r}; expected "exact" or "fast"')
         self._owns_backend = isinstance(model, str | PathLike)
         self._backend = _open(model, threads, backend_options)
-        self._stages = Stages(
+        self.stages = Stages(  # public for benchmarks: the same stages, run in another way
             backend=self._backend,
             protocol=self.protocol,
             plan=ViewPlan(
@@ -135,7 +135,7 @@ class Detector:
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
-        window = _positive(batch_size, "batch_size") * (1 if self._stages.plan.fit else WINDOW_BATCHES)
+        window = _positive(batch_size, "batch_size") * (1 if self.stages.plan.fit else WINDOW_BATCHES)
         return list(self._detect(images, batch_size, window, prefetch=None, patience=None))
 
     def stream(
@@ -169,7 +169,7 @@ class Detector:
 
         size: (height, width) [px] of the canvas; default the one of "fit", else of training.
         """
-        height, width = size or self._stages.plan.fit or self.card.usual_canvas
+        height, width = size or self.stages.plan.fit or self.card.usual_canvas
         self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
 
     def close(self) -> None:
@@ -203,11 +203,11 @@ class Detector:
             first = list(islice(sources, 2))
             sources = chain(first, sources)
             if len(first) < 2:
-                return one_after_the_other(self._stages, sources, batch_size=batch_size, window=window)
+                return one_after_the_other(self.stages, sources, batch_size=batch_size, window=window)
         if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
             prefetch = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
         pipeline = Pipeline(
-            self._stages,
+            self.stages,
             self._memory,
             sources,
             batch_size=batch_size,

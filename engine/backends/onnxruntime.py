@@ -79,6 +79,11 @@ class OnnxRuntimeBackend:
         """What really runs: ONNX Runtime falls back in silence if a provider cannot start."""
         return self._require_session().get_providers()
 
+    @property
+    def computes_on_cpu(self) -> bool:
+        """Whether `run` needs the cores that also read images."""
+        return not set(self.active_providers) & set(ON_GPU)
+
     def run(self, canvases: np.ndarray) -> RawDetections:
         """See `Backend.run`. Raises BackendError if ONNX Runtime fails, for example for lack of memory."""
         session = self._require_session()

@@ -342,7 +342,7 @@ def test_opencv_is_left_to_the_caller_as_it_was_while_a_stream_waits():
 
 def test_serial_reading_is_bounded_by_pixels_too():
     backend = FunctionBackend(bright_box)
-    stages = Detector(backend, max_pixels=20_000)._stages
+    stages = Detector(backend, max_pixels=20_000).stages
     alive = [
         len(backend.shapes)
         for _ in serial.one_after_the_other(stages, [picture(100, 100)] * 6, batch_size=100, window=100)
