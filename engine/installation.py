@@ -16,6 +16,7 @@ EXTRA_OF_PACKAGE = {
     "matplotlib": "charts",
     "pycocotools": "evaluate",
     "onnxruntime": "cpu",
+    "openvino": "openvino",
     "tensorrt": "gpu",
     "cuda": "gpu",
     "tensorrt_rtx": "rtx",

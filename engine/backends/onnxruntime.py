@@ -114,7 +114,7 @@ class OnnxRuntimeBackend:
         if not self.path.is_file():
             raise ModelError(f"{self.path}: no such file")
         try:
-            return ort.InferenceSession(outline(self.path), options, providers=providers)
+            return ort.InferenceSession(outline(self.path.resolve()), options, providers=providers)
         except _BAD_FILE as error:
             raise ModelError(f"{self.path}: not an ONNX file, or a corrupted one: {error}") from error
         except (Fail, InvalidArgument, InvalidGraph) as error:
