@@ -53,6 +53,8 @@ class OnnxRuntimeBackend:
     """
 
     name = "ONNX Runtime"
+    reason = ""
+    in_flight = 1
 
     def __init__(
         self, path: str | Path, *, providers: Sequence[Provider] | None = None, threads: int | None = None

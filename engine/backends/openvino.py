@@ -50,6 +50,8 @@ class OpenVinoBackend:
         BackendError: OpenVINO is missing, or bf16 was asked for on a CPU that does not compute in it.
     """
 
+    reason = ""
+
     def __init__(
         self,
         path: str | Path,
@@ -57,7 +59,7 @@ class OpenVinoBackend:
         precision: Precision | None = None,
         threads: int | None = None,
         mode: Mode = "latency",
-        cache: Path | str | bool = False,
+        cache: Path | str | Literal[True] | None = None,
     ) -> None:
         self.path = Path(path)
         if threads is not None and threads < 1:
@@ -77,7 +79,7 @@ class OpenVinoBackend:
         options = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": mode.upper()}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)
-        if cache:
+        if cache is not None:
             options["CACHE_DIR"] = str(self._cache_of_this_file(cache))
         compiled = self._compile(core, inlined, options)
         self.in_flight = 1 if mode == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -104,7 +106,8 @@ class OpenVinoBackend:
             raise BackendError(f"{self.path}: this model was closed; open it again")
         request = requests.get()
         try:
-            request.set_tensor(INPUT, ov.Tensor(np.require(canvases, requirements="CW"), shared_memory=True))
+            pixels = np.require(canvases, requirements=["C", "W"])  # OpenVINO does not own it: alive until `infer` ends
+            request.set_tensor(INPUT, ov.Tensor(pixels, shared_memory=True))
             request.infer()
             # Copies: the next batch of this request overwrites what it gave.
             return RawDetections(*(np.array(request.get_tensor(name).data) for name in OUTPUTS))
@@ -128,7 +131,7 @@ class OpenVinoBackend:
                 f"{self.path}: OpenVINO {ov.__version__} refuses this graph; export it again. It says: {error}"
             ) from error
 
-    def _cache_of_this_file(self, cache: Path | str | bool) -> Path:
+    def _cache_of_this_file(self, cache: Path | str | Literal[True]) -> Path:
         """A folder of its own for each content: OpenVINO's key need not tell files of equal graphs apart."""
         with self.path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -137,7 +140,11 @@ class OpenVinoBackend:
 
 def computes_in_bf16() -> bool:
     """Whether this CPU has instructions for it (AVX512_BF16, AMX, SVE's BF16)."""
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return _able(ov.Core())
+
+
+def _able(core: ov.Core) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _in_bf16(core: ov.Core, precision: Precision | None) -> bool:
@@ -146,7 +153,7 @@ def _in_bf16(core: ov.Core, precision: Precision | None) -> bool:
         raise ValueError(f"precision={precision!r}; expected 'fp32', 'bf16' or 'auto'")
     if precision in (None, "fp32"):
         return False
-    able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = _able(core)
     if precision == "bf16" and not able:
         raise BackendError(
             f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} does not compute in bf16 (that takes AVX512_BF16 or AMX): "
