@@ -115,8 +115,9 @@ class OnnxRuntimeBackend:
     def _open(self, options: ort.SessionOptions, providers: list[Provider]) -> ort.InferenceSession:
         if not self.path.is_file():
             raise ModelError(f"{self.path}: no such file")
+        content = outline(self.path.resolve())
         try:
-            return ort.InferenceSession(outline(self.path.resolve()), options, providers=providers)
+            return ort.InferenceSession(content, options, providers=providers)
         except _BAD_FILE as error:
             raise ModelError(f"{self.path}: not an ONNX file, or a corrupted one: {error}") from error
         except (Fail, InvalidArgument, InvalidGraph) as error:
