@@ -37,7 +37,6 @@ from cornernet.engine.whole_file import write_text_whole
 BATCH, CANVAS = 16, (512, 512)
 COSTS_MS = (0.25, 0.5, 1.0, 2.0, 4.0)
 THRESHOLDS = (0.0, 0.3)
-SOURCES = ("arrays", "files")
 CLASSES = 80
 WARM_UP_BATCHES = 4
 
@@ -113,9 +112,9 @@ def sweep(
 ) -> list[Row]:
     """Every cost, threshold and kind of source; each for about `seconds` on an accelerator that never waits."""
     files = write_pictures(folder, count=32)
-    arrays = [read_image(file) for file in files]
+    sources_of: dict[str, Sequence[ImageSource]] = {"arrays": [read_image(file) for file in files], "files": files}
     rows = []
-    for kind, sources in zip(SOURCES, (arrays, files), strict=True):
+    for kind, sources in sources_of.items():
         for cost_ms in costs_ms:
             images = max(2 * BATCH, int(min(1000.0, 1000 / cost_ms) * seconds) // BATCH * BATCH)
             rows += [measure(sources, kind, cost_ms, threshold, images) for threshold in thresholds]

@@ -15,6 +15,8 @@ from cornernet.terminal import is_terminal, make_console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cornernet.engine.backends import Backend
+
 Number = TypeVar("Number", int, float)
 
 MERGE_EXPONENT = 10
@@ -22,6 +24,11 @@ MERGE_EXPONENT = 10
 
 PROTOCOLS = ("default", "official", "mmdetection")
 """Names of engine/protocol.py, written again because help must not import the engine; a test compares them."""
+
+
+RUNTIMES = ("auto", "onnxruntime", "openvino")
+PRECISIONS = ("fp32", "bf16", "auto")
+"""Those of engine/backends/open.py, likewise."""
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -43,6 +50,17 @@ def parse_numbers(text: str, kind: Callable[[str], Number], name: str) -> tuple[
     if not all(0 < number < float("inf") for number in numbers):
         raise typer.BadParameter(f"{name} is {text!r}; expected numbers above 0")
     return numbers
+
+
+def parse_words(text: str | None, known: tuple[str, ...], name: str) -> tuple[str | None, ...]:
+    """'a,b' -> ('a', 'b'), each one of `known`; (None,) if nothing was given. Raises BadParameter (exit code 2)."""
+    if text is None:
+        return (None,)
+    words = tuple(word.strip() for word in text.split(","))
+    for word in words:
+        if word not in known:
+            raise typer.BadParameter(f"{name}: {word!r} is not one of {', '.join(known)}")
+    return words
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -90,11 +108,35 @@ Scales = Annotated[str, typer.Option(help="Run at these scales and join what was
 Merge = Annotated[
     bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
 ]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of(*RUNTIMES),
+        help="Of a .onnx file. auto: the fastest here, measured when a file is first opened and remembered. "
+        "Default: onnxruntime; openvino with --precision bf16.",
+    ),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        callback=one_of(*PRECISIONS),
+        help="Of a .onnx file. bf16: in openvino, on CPUs that compute in it. auto: whichever is fastest. "
+        "Default: as the file says.",
+    ),
+]
 ProtocolName = Annotated[str, typer.Option(callback=one_of(*PROTOCOLS), help="default, official or mmdetection.")]
 
 
 def detector_settings(
-    *, protocol: str, resize: str | None, size: str | None, mirror: bool | None, scales: str, merge: bool
+    *,
+    protocol: str,
+    resize: str | None,
+    size: str | None,
+    mirror: bool | None,
+    scales: str,
+    merge: bool,
+    runtime: str | None,
+    precision: str | None,
 ) -> dict[str, Any]:
     """The shared options as arguments of `Detector`. Raises BadParameter (exit code 2)."""
     return {
@@ -104,7 +146,16 @@ def detector_settings(
         "merge_exponent": MERGE_EXPONENT if merge else None,
         "size": parse_size(size),
         "resize": resize,
+        "runtime": runtime,
+        "precision": precision,
     }
+
+
+def say_what_runs(backend: Backend) -> None:
+    """One line on stderr if the runtime was chosen by measuring."""
+    reason = getattr(backend, "reason", "")
+    if reason:
+        typer.echo(f"{backend.name}: {reason}", err=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.pipeline import Pipeline
 from cornernet.engine.running.serial import one_after_the_other
 from cornernet.engine.running.stages import Stages
+
+if TYPE_CHECKING:
+    from cornernet.engine.backends.open import Precision, Runtime
 
 WINDOW_BATCHES = 4
 """`predict` looks at this many batches of images together where their canvases differ, so that equal ones meet."""
@@ -59,6 +62,8 @@ class Detector:
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
         max_per_image, score_threshold: what is kept of each image.
         max_pixels: larger pictures are refused before they are decoded.
+        runtime, precision: of a .onnx file, see `open_backend`. None: ONNX Runtime, as the file says; runtime="auto":
+            what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
         threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
         backend_options: handed to the backend when `model` is a path (`providers`).
@@ -85,33 +90,37 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         decode: Decode = "exact",
         threads: int | None = None,
+        runtime: Runtime | None = None,
+        precision: Precision | None = None,
         **backend_options: Any,
     ) -> None:
         self.protocol = find_protocol(protocol, canvas=canvas)
         if decode not in ("exact", "fast"):
             raise ValueError(f'decode={decode!r}; expected "exact" or "fast"')
         self._owns_backend = isinstance(model, str | PathLike)
-        self._backend = _open(model, threads, backend_options)
-        self.stages = Stages(  # public for benchmarks: the same stages, run in another way
-            backend=self._backend,
-            protocol=self.protocol,
-            plan=ViewPlan(
+        suppression = Suppression(
+            method=soft_nms,
+            merge_exponent=merge_exponent,
+            max_per_image=max_per_image,
+            score_threshold=score_threshold,
+        )
+        options = {"runtime": runtime, "precision": precision, **backend_options}
+        self._backend = _open(model, threads, options)
+        try:
+            plan = ViewPlan(
                 card=self.card,
                 protocol=self.protocol,
                 fit=canvas_to_fit(self.card, self.protocol, resize, size),
                 scales=tuple(scales),
                 mirror=mirrors(self.card, self.protocol, mirror),
-            ),
-            suppression=Suppression(
-                method=soft_nms,
-                merge_exponent=merge_exponent,
-                max_per_image=max_per_image,
-                score_threshold=score_threshold,
-            ),
-            max_pixels=max_pixels,
-            decode=decode,
-        )
-        self._workers = workers_for(self._backend, threads)
+            )
+            self._workers = workers_for(self._backend, threads)
+        except BaseException:  # what was asked for does not suit this model: a device must not stay taken
+            if self._owns_backend:
+                self._backend.close()
+            raise
+        # Public for benchmarks, which run the same stages in another way.
+        self.stages = Stages(self._backend, self.protocol, plan, suppression, max_pixels, decode)
         self._memory = Memory(self._backend)
         self._closed = threading.Event()
 
@@ -227,8 +236,9 @@ def _open(model: str | PathLike[str] | Backend, threads: int | None, options: di
         if threads is not None and path.suffix.lower() not in ENGINE_SUFFIXES:
             options = {"threads": threads, **options}
         return open_backend(path, **options)
-    if options:
-        raise TypeError(f"{', '.join(options)}: options of a backend are for a path; this one is already open")
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise TypeError(f"{', '.join(given)}: options of a backend are for a path; this one is already open")
     return model
 
 

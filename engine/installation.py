@@ -16,6 +16,7 @@ EXTRA_OF_PACKAGE = {
     "matplotlib": "charts",
     "pycocotools": "evaluate",
     "onnxruntime": "cpu",
+    "openvino": "openvino",
     "tensorrt": "gpu",
     "cuda": "gpu",
     "tensorrt_rtx": "rtx",
@@ -86,10 +87,15 @@ def installed(distributions: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def has_onnxruntime() -> bool:
+    """True if any ONNX Runtime is there, working or not."""
+    return bool(installed(ONNX_RUNTIMES)) or find_spec("onnxruntime") is not None
+
+
 def onnxruntime_problem() -> Problem | None:
     """No ONNX Runtime, or two wheels of it: they write the same package and break each other."""
     found = installed(ONNX_RUNTIMES)
-    if not found and find_spec("onnxruntime") is None:
+    if not has_onnxruntime():
         return Problem("ONNX Runtime is not installed.", ONNX_RUNTIME)
     if len(found) > 1:
         return Problem(

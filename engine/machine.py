@@ -19,6 +19,7 @@ PACKAGES = (
     "onnx",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "torch",
     "tensorrt",
     "tensorrt-rtx",
@@ -36,7 +37,7 @@ def machine_facts() -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "os": _os_name(),
         "python": platform.python_version(),
-        "cpu": _cpu(),
+        "cpu": cpu_facts(),
         "gpus": _gpus(),
         "packages": installed_versions(PACKAGES),
         "environment": {name: os.environ[name] for name in THREAD_SETTINGS if name in os.environ},
@@ -73,7 +74,7 @@ def _os_name() -> str:
         return platform.platform()
 
 
-def _cpu() -> dict[str, Any]:
+def cpu_facts() -> dict[str, Any]:
     """Cores that this process may use, not those of the machine; the load shows who else was running."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts: dict[str, Any] = {"cores": os.cpu_count(), "usable_cores": usable, "architecture": platform.machine()}

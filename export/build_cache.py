@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cornernet.engine.backends.engine_card import EngineCard, card_path, read_engine_card, write_engine_card
+from cornernet.engine.cache_folder import cache_folder
 from cornernet.engine.errors import ModelError
 from cornernet.engine.whole_file import write_whole
 
@@ -27,8 +27,7 @@ _FORMAT = 1
 
 def default_folder() -> Path:
     """`$XDG_CACHE_HOME/cornernet/engines`, by default `~/.cache/cornernet/engines`."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "cornernet" / "engines"
+    return cache_folder("engines")
 
 
 def key(draft: EngineCard) -> str:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import onnx
-import onnx.inliner
 import torch
 
+from cornernet.engine.backends.onnx_inline import inline_functions
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, LONGEST_SIDE, METADATA_KEY, OUTPUTS, ModelCard
 from cornernet.engine.whole_file import write_whole
@@ -147,15 +147,6 @@ def build_model(network: CornerNet, card: ModelCard) -> onnx.ModelProto:
     model.functions.extend(function for function in _functions(card) if function.name in used)
     model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=card.to_json()))
     return model
-
-
-def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in standard operators only: each of our nodes replaced by its definition."""
-    inlined = onnx.inliner.inline_local_functions(model)
-    kept = [opset for opset in inlined.opset_import if opset.domain != DOMAIN]
-    del inlined.opset_import[:]
-    inlined.opset_import.extend(kept)
-    return inlined
 
 
 def _functions(card: ModelCard) -> Iterator[onnx.FunctionProto]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,14 @@ from cornernet.benchmarks.latency.latency_report import Report, make_rows, meani
 from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.latency.postprocessing import BUDGET_MS, CANDIDATES, time_postprocessing
 from cornernet.benchmarks.latency.stages import Subject, measure
+from cornernet.engine.backends.open import Precision, Runtime
 from cornernet.engine.errors import ImageError, ModelError
 from cornernet.engine.geometry import Size
 from cornernet.engine.machine import machine_facts
 from cornernet.engine.reading.images import SUFFIXES, read_image
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
-from cornernet.trainer.deploy.open_model import open_model, runtime_of, sha256_of
+from cornernet.trainer.deploy.open_model import open_model, precision_of, runtime_of, sha256_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,15 @@ class Steps:
 
     start: Callable[[str, int], None] = lambda what, count: None
     step: Callable[[], None] = lambda: None
+
+
+class _Variant(NamedTuple):
+    """A file, and how it is opened."""
+
+    path: Path
+    compiled: bool
+    runtime: Runtime | None = None
+    precision: Precision | None = None
 
 
 def run_benchmark(
@@ -44,6 +54,7 @@ def run_benchmark(
     cold_start: bool = True,
     threads: int | None = None,
     torch_compile: bool = False,
+    runtimes: Sequence[tuple[Runtime | None, Precision | None]] = ((None, None),),
     steps: Steps | None = None,
 ) -> Report:
     """Measure every model on the same images and the same canvas.
@@ -55,6 +66,7 @@ def run_benchmark(
         repeats: batches of each size that are timed.
         dataset: adds AP, measured with the same opened files.
         torch_compile: measure each checkpoint a second time, through torch.compile.
+        runtimes: measure each ONNX file in each of these runtimes and precisions, see `open_backend`.
 
     Raises:
         ModelError, BackendError, ImageError, DatasetError: as soon as something cannot be measured.
@@ -65,7 +77,7 @@ def run_benchmark(
         )
     steps = steps or Steps()
     with ExitStack() as stack:
-        variants = [(path, compiled) for path in models for compiled in _ways(path, torch_compile)]
+        variants = [variant for path in models for variant in _variants(path, torch_compile, runtimes)]
         subjects = _open_all(variants, size, threads, stack)
         if images is None:
             files = write_pictures(Path(stack.enter_context(tempfile.TemporaryDirectory())))
@@ -74,12 +86,15 @@ def run_benchmark(
         steps.start("timing", repeats * len(batches) * len(subjects))
         measure(subjects, files, batches, repeats, steps.step)
         accuracy = [_accuracy(subject, dataset, steps) for subject in subjects]
-        facts = [_facts(path, subject) for (path, _), subject in zip(variants, subjects)]
+        facts = [_facts(variant.path, subject) for variant, subject in zip(variants, subjects)]
         canvas = subjects[0].size
     steps.start("cold start", len(variants))
-    for (path, compiled), fact, found in zip(variants, facts, accuracy):
+    for variant, fact, found in zip(variants, facts, accuracy):
         # Measured when no other model is open: it has the machine to itself.
-        fact["cold_start_s"] = time_cold_start(path, canvas) if cold_start and not compiled else None
+        timed = cold_start and not variant.compiled
+        fact["cold_start_s"] = (
+            time_cold_start(variant.path, canvas, variant.runtime, variant.precision) if timed else None
+        )
         fact["accuracy"] = found
         steps.step()
     return Report(
@@ -115,23 +130,31 @@ def find_readable(folder: Path) -> list[Path]:
     return readable
 
 
+def _variants(
+    path: Path, torch_compile: bool, runtimes: Sequence[tuple[Runtime | None, Precision | None]]
+) -> list[_Variant]:
+    """A checkpoint as it is, or compiled too; an ONNX file in each runtime; an engine as it is."""
+    if path.suffix.lower() == ".onnx":
+        return [_Variant(path, False, *pair) for pair in runtimes]
+    return [_Variant(path, compiled) for compiled in _ways(path, torch_compile)]
+
+
 def _ways(path: Path, torch_compile: bool) -> tuple[bool, ...]:
     """Whether to open a file as it is, compiled, or both."""
     return (False, True) if torch_compile and path.suffix.lower() == ".safetensors" else (False,)
 
 
-def _open_all(
-    variants: Sequence[tuple[Path, bool]], size: Size | None, threads: int | None, stack: ExitStack
-) -> list[Subject]:
+def _open_all(variants: Sequence[_Variant], size: Size | None, threads: int | None, stack: ExitStack) -> list[Subject]:
     subjects: list[Subject] = []
-    for path, compiled in variants:
-        backend = open_model(path, threads=threads, compiled=compiled)
+    for path, compiled, runtime, precision in variants:
+        backend = open_model(path, threads=threads, compiled=compiled, runtime=runtime, precision=precision)
         stack.callback(backend.close)
         if backend.card.outputs != "detections":
             raise ModelError(f"{path}: gives {backend.card.outputs}, not detections; there is nothing to post-process")
         size = size or backend.card.usual_canvas
         taken = [subject.name for subject in subjects]
-        name = f"{path.name}, torch.compile" if compiled else path.name
+        way = "torch.compile" if compiled else " ".join(filter(None, (runtime, precision)))
+        name = f"{path.name}, {way}" if way else path.name
         name = name if name not in taken else f"{path.parent}/{name}"
         subjects.append(Subject(name, backend, size))
     return subjects
@@ -155,7 +178,7 @@ def _facts(path: Path, subject: Subject) -> dict[str, Any]:
         "name": subject.name,
         "network": card.name,
         "runtime": runtime_of(subject.backend),
-        "precision": card.precision,
+        "precision": precision_of(subject.backend),
         "bytes": path.stat().st_size,
         "sha256": sha256_of(path),
         "parameters": card.parameters,

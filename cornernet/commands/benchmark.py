@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from cornernet.engine.printable import printable
-from cornernet.options import parse_numbers, parse_size, progress_bars
+from cornernet.options import PRECISIONS, RUNTIMES, parse_numbers, parse_size, parse_words, progress_bars
 
 EXAMPLES = """
 cornernet benchmark model.onnx
 # side by side: the torch reference, float32 and float16
 cornernet benchmark best.safetensors model.onnx model-fp16.onnx --batch 1,8
+# one file in every runtime and precision of a CPU
+cornernet benchmark model.onnx --runtime onnxruntime,openvino --precision fp32,bf16
 # your own pictures, and AP in the same rows, of the same files
 cornernet benchmark model.onnx --images photos --data data/shapes --split val
 """
@@ -26,6 +28,12 @@ def run(
     size: Annotated[str | None, typer.Option(help="Canvas, HEIGHTxWIDTH [px]; default the training size.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Batches of each size that are timed.")] = 20,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one operator.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Runtimes of .onnx files, with commas between them, each a row: see `predict`.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Precisions of .onnx files, likewise; onnxruntime has no bf16 and is left out.")
+    ] = None,
     torch_compile: Annotated[
         bool, typer.Option("--torch-compile", help="Measure checkpoints through torch.compile too.")
     ] = False,
@@ -45,6 +53,14 @@ def run(
     from cornernet.outputs import check_outputs, json_starting_with, marked_picture
     from cornernet.terminal import make_console
 
+    pairs = [
+        (one, other)
+        for one in parse_words(runtime, RUNTIMES, "runtime")
+        for other in parse_words(precision, PRECISIONS, "precision")
+        if (one, other) != ("onnxruntime", "bf16")
+    ]
+    if not pairs:
+        raise typer.BadParameter("onnxruntime does not compute in bf16: add --runtime openvino")
     table, chart = output / "benchmark.json", output / "benchmark.png"
     shown = sorted(images.iterdir()) if images is not None and images.is_dir() else []
     check_outputs({table: json_starting_with("machine"), chart: marked_picture}, [*models, *shown])
@@ -61,6 +77,7 @@ def run(
             cold_start=cold_start,
             threads=threads,
             torch_compile=torch_compile,
+            runtimes=pairs,  # type: ignore[arg-type]
             steps=Steps(
                 start=lambda what, count: bars.reset(task, description=what, total=count),
                 step=lambda: bars.advance(task),

@@ -1,6 +1,7 @@
 """Show what is installed, what really works, and how to get the rest."""
 
 import importlib
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import typer
@@ -10,6 +11,8 @@ from cornernet.engine.installation import EXTRA_OF_PACKAGE, ONNX_RUNTIME, instal
 EXAMPLES = """
 cornernet doctor
 cornernet doctor --json
+# which runtime and precision is fastest for this file; --runtime auto knows it afterwards
+cornernet doctor model.onnx
 """
 
 
@@ -22,9 +25,12 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def run(json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def run(
+    model: Annotated[Path | None, typer.Argument(help=".onnx file to measure every runtime with.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
     """Try every runtime on this machine. Exit code 1 if none of them can run a model."""
-    findings = examine()
+    findings = [*examine(), *([] if model is None else [_fastest(model)])]
     if json:
         import json as json_module
 
@@ -40,13 +46,15 @@ def examine() -> list[Finding]:
     from cornernet.engine.installation import problems
 
     mixtures = [Finding("packages", "broken", problem.what, problem.command) for problem in problems()]
-    return [*mixtures, _onnxruntime(), *_tensorrt(), _gpu(), _plugins(), _opencv(), *_extras()]
+    return [*mixtures, _onnxruntime(), _openvino(), *_tensorrt(), _gpu(), _plugins(), _opencv(), *_extras()]
 
 
 def can_run(findings: list[Finding]) -> bool:
-    """True if ONNX Runtime ran a graph, or TensorRT and a GPU are both there."""
+    """True if ONNX Runtime or OpenVINO ran a graph, or TensorRT and a GPU are both there."""
     working = {finding.name for finding in findings if finding.state == "works"}
-    return "ONNX Runtime" in working or ("GPU" in working and not working.isdisjoint(("tensorrt", "tensorrt_rtx")))
+    return not working.isdisjoint(("ONNX Runtime", "OpenVINO")) or (
+        "GPU" in working and not working.isdisjoint(("tensorrt", "tensorrt_rtx"))
+    )
 
 
 NEGATE = bytes.fromhex(
@@ -83,6 +91,40 @@ def _onnxruntime() -> Finding:
     if fell_back:
         detail += "; its CUDA provider did not start"
     return Finding("ONNX Runtime", "works", detail, "check the GPU's driver and CUDA libraries" if fell_back else "")
+
+
+def _openvino() -> Finding:
+    """Runs the same operator; the functions of a real file are inlined by `onnx`."""
+    advice = install(EXTRA_OF_PACKAGE["openvino"])
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        return Finding("OpenVINO", "missing", "runs .onnx files on a CPU, also in bf16", advice)
+    except ImportError as error:
+        return Finding("OpenVINO", "broken", str(error), advice)
+    import numpy as np
+
+    try:
+        importlib.import_module("onnx.inliner")
+        core = openvino.Core()
+        (result,) = core.compile_model(core.read_model(NEGATE), "CPU")({"x": np.array([1, 2], np.float32)}).values()
+        abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except Exception as error:  # the binding raises whatever C++ and pybind11 do
+        return Finding("OpenVINO", "broken", f"{type(error).__name__}: {error}", advice)
+    if result.tolist() != [-1, -2]:
+        return Finding("OpenVINO", "broken", f"-[1, 2] gave {result.tolist()}", advice)
+    computes = ", ".join(name for name in ("FP32", "BF16", "FP16", "INT8") if name in abilities)
+    return Finding("OpenVINO", "works", f"{openvino.__version__.partition('-')[0]}, computes in {computes}")
+
+
+def _fastest(model: Path) -> Finding:
+    """Measured, and remembered for `--runtime auto`."""
+    from cornernet.engine.backends.open import measure_runtimes
+    from cornernet.engine.printable import printable
+
+    measurement = measure_runtimes(model)
+    said = "there is no choice of runtimes" if measurement is None else str(measurement)
+    return Finding("fastest runtime", "works", f"{printable(model)}: {said}")
 
 
 def _tensorrt() -> list[Finding]:

@@ -13,12 +13,15 @@ from cornernet.options import (
     Merge,
     Mirror,
     Model,
+    PrecisionName,
     ProtocolName,
     ResizeRule,
+    RuntimeName,
     Scales,
     detector_settings,
     one_of,
     progress_bars,
+    say_what_runs,
 )
 from cornernet.terminal import make_console
 
@@ -46,6 +49,8 @@ def run(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if elsewhere.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="Annotation file, if elsewhere.")] = None,
     protocol: ProtocolName = "default",
+    runtime: RuntimeName = None,
+    precision: PrecisionName = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -71,9 +76,18 @@ def run(
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.engine.scoring.evaluation import evaluate
     from cornernet.outputs import check_outputs, json_starting_with, write_text
-    from cornernet.trainer.deploy.open_model import open_detector
+    from cornernet.trainer.deploy.open_model import open_detector, precision_of, runtime_of
 
-    settings = detector_settings(protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge)
+    settings = detector_settings(
+        protocol=protocol,
+        resize=resize,
+        size=size,
+        mirror=mirror,
+        scales=scales,
+        merge=merge,
+        runtime=runtime,
+        precision=precision,
+    )
     data = load_coco(dataset, split, images=images, annotations=annotations)
     file = json or model.with_name(f"{model.name}.{split}.json")
     written = {file: json_starting_with("file")}
@@ -81,6 +95,8 @@ def run(
         written[results] = json_starting_with("image_id")
     check_outputs(written, [model, data.annotation_file, *(sample.path for sample in data.samples)])
     with open_detector(model, **settings) as detector, progress_bars() as bars:
+        say_what_runs(detector.backend)
+        ran = {"runtime": runtime_of(detector.backend), "precision": precision_of(detector.backend)}
         task = bars.add_task("evaluating", total=len(data))
         report = evaluate(
             detector,
@@ -94,7 +110,7 @@ def run(
     console.print(_overall(report.stats))
     console.print(_by_class(report.stats))
     _print_notes(report)
-    content = {"file": printable(model), "settings": settings, **report.to_dict()}
+    content = {"file": printable(model), **ran, "settings": settings, **report.to_dict()}
     write_text(file, json_module.dumps(content, indent=1) + "\n")
     if results is not None:
         write_text(results, json_module.dumps(report.results))

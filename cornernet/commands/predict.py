@@ -15,11 +15,14 @@ from cornernet.options import (
     Merge,
     Mirror,
     Model,
+    PrecisionName,
     ProtocolName,
     ResizeRule,
+    RuntimeName,
     Scales,
     detector_settings,
     progress_bars,
+    say_what_runs,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ cornernet predict model.onnx a.jpg b.png 'more/*.jpg' -o found --threshold 0.5
 cornernet predict model.onnx photos/ --json - | head -1
 # the paper's multi-scale test, mirrored views included
 cornernet predict model.onnx photos/ -o found --mirror --scales 0.5,1,1.5
+# whichever runtime and precision is fastest on this machine
+cornernet predict model.onnx photos/ -o found --runtime auto --precision auto
 """
 
 LISTED_ERRORS = 20
@@ -52,6 +57,8 @@ def run(
     scales: Scales = "1",
     merge: Merge = False,
     protocol: ProtocolName = "default",
+    runtime: RuntimeName = None,
+    precision: PrecisionName = None,
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
@@ -64,7 +71,16 @@ def run(
     from cornernet.outputs import check_outputs, json_starting_with, marked_picture, picture_names
     from cornernet.trainer.deploy.open_model import open_detector
 
-    settings = detector_settings(protocol=protocol, resize=resize, size=size, mirror=mirror, scales=scales, merge=merge)
+    settings = detector_settings(
+        protocol=protocol,
+        resize=resize,
+        size=size,
+        mirror=mirror,
+        scales=scales,
+        merge=merge,
+        runtime=runtime,
+        precision=precision,
+    )
     sources = [Path(source) for source in expand_sources(images)]  # type: ignore[arg-type]
     lines = json or str((output or Path()) / "detections.jsonl")
     pictures = [] if output is None else picture_names(sources, output, marked_picture)
@@ -73,6 +89,7 @@ def run(
     boxes = 0
     with ExitStack() as stack:
         detector = stack.enter_context(open_detector(model, score_threshold=threshold, **settings))
+        say_what_runs(detector.backend)
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context(_text_file(lines))

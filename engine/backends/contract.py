@@ -1,14 +1,24 @@
-"""What every runtime has to give back (the ONNX contract), and the check that it did."""
+"""What every runtime has to take and give back (the ONNX contract), and the checks that a file and its outputs do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from cornernet.engine.backends import Backend, RawDetections
-from cornernet.engine.errors import BackendError
-from cornernet.engine.model_card import OUTPUTS, ModelCard
+from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
+
+
+class Tensor(NamedTuple):
+    """An input or output as a file declares it; a length that the file leaves open is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
 
 
 class Output(NamedTuple):
@@ -57,6 +67,74 @@ def check_detections(raw: RawDetections, images: int, card: ModelCard, runtime: 
             f"{runtime} gave labels from {used.min()} to {used.max()}, but the card names {len(card.class_names)} "
             "classes: it belongs to another network. Export the model again."
         )
+
+
+def card_of(text: str | None, path: Path) -> ModelCard:
+    """The card in a file's metadata. Raises ModelError: there is none, or it is not valid."""
+    if text is None:
+        raise ModelError(
+            f"{path}: an ONNX file without a model card (metadata {METADATA_KEY!r}), so colour order, classes "
+            "and canvas sizes are unknown. Write it with `cornernet export`."
+        )
+    return ModelCard.from_json(text, origin=str(path))
+
+
+def check_tensors(inputs: Sequence[Tensor], outputs: Sequence[Tensor], card: ModelCard, path: Path) -> None:
+    """Raise ModelError unless inputs and outputs of the file are those of the contract."""
+    given = {tensor.name: tensor for tensor in outputs}
+    if card.outputs == "heads" or set(HEAD_OUTPUTS) <= set(given):
+        raise ModelError(
+            f"{path}: this file gives the raw maps ({', '.join(HEAD_OUTPUTS)}), not boxes. "
+            "Export it with `--outputs detections` to detect."
+        )
+    expected = [(INPUT, "uint8", 4)]
+    if [(name, dtype, len(shape)) for name, dtype, shape in inputs] != expected or inputs[0].shape[-1] not in (None, 3):
+        raise ModelError(
+            f"{path}: inputs are {', '.join(map(_said, inputs)) or 'none'}; expected {INPUT!r}, uint8, (N, H, W, 3). "
+            "Export it again."
+        )
+    for name, (rank, width, dtype) in CONTRACT.items():
+        if name not in given:
+            raise ModelError(f"{path}: no output {name!r} among {', '.join(given)}. Export it again.")
+        shape = given[name].shape
+        # The last axis of a file made elsewhere may be open; then the trial run tells.
+        other_width = width is not None and len(shape) == rank and shape[-1] not in (None, width)
+        if (given[name].dtype, len(shape)) != (dtype, rank) or other_width:
+            raise ModelError(
+                f"{path}: output {name!r} is {given[name].dtype} of {len(shape)} dimensions {shape}; expected {dtype} "
+                f"of {rank}" + (f", the last of length {width}" if width else "") + ". Export it again."
+            )
+
+
+def _said(tensor: Tensor) -> str:
+    return f"{tensor.name!r}, {tensor.dtype}, {tensor.shape}"
+
+
+def fitting_shape(images: Tensor, height: int, width: int) -> tuple[int, ...]:
+    """(N, H, W, 3) of one canvas of that size [px], or of what the file fixes."""
+    return tuple(usual if fixed is None else fixed for fixed, usual in zip(images.shape, (1, height, width, 3)))
+
+
+def try_smallest(run: Callable[[np.ndarray], RawDetections], images: Tensor, card: ModelCard, path: Path) -> None:
+    """Run one empty canvas, the smallest or the one that the file fixes. Raises ModelError if that fails."""
+    side = min(card.size_multiple, card.max_size)
+    try:
+        canvases = np.zeros(fitting_shape(images, side, side), np.uint8)
+        check_detections(run(canvases), len(canvases), card, "the graph")
+    except (BackendError, ValueError, MemoryError) as error:  # ValueError: a negative or enormous fixed size
+        raise ModelError(f"{path}: the graph cannot be run: {error or 'out of memory'}") from error
+
+
+def run_in_parts(run: Callable[[np.ndarray], RawDetections], canvases: np.ndarray, fixed: int | None) -> RawDetections:
+    """`run` for a file that takes `fixed` canvases at once: parts of that many, the last filled up with black."""
+    if fixed is None or len(canvases) == fixed:
+        return run(canvases)
+    parts = []
+    for start in range(0, len(canvases), fixed):
+        part = canvases[start : start + fixed]
+        black = np.zeros((fixed - len(part), *canvases.shape[1:]), canvases.dtype)
+        parts.append(run(np.concatenate([part, black]) if len(black) else part))
+    return RawDetections(*(np.concatenate(values)[: len(canvases)] for values in zip(*parts)))
 
 
 def batches_in_flight(backend: Backend) -> int:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import RawDetections
-from cornernet.engine.backends.contract import CONTRACT, check_detections
+from cornernet.engine.backends.contract import Tensor, card_of, check_tensors, run_in_parts, try_smallest
+from cornernet.engine.backends.onnx_outline import outline
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import install, onnxruntime_problem
-from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.engine.model_card import INPUT, METADATA_KEY, OUTPUTS, ModelCard
 
 try:
     import onnxruntime as ort
@@ -34,7 +35,6 @@ Provider = str | tuple[str, dict[str, Any]]
 
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
-_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
 _BAD_FILE = (InvalidProtobuf, NoSuchFile, UnicodeDecodeError)  # the last: its own message quotes damaged names
 
 
@@ -53,6 +53,8 @@ class OnnxRuntimeBackend:
     """
 
     name = "ONNX Runtime"
+    reason = ""
+    in_flight = 1
 
     def __init__(
         self, path: str | Path, *, providers: Sequence[Provider] | None = None, threads: int | None = None
@@ -63,6 +65,11 @@ class OnnxRuntimeBackend:
             raise BackendError(str(problem))
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        # Threads that wait by spinning take the cores from those that read and post-process the neighbouring batches.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(self.path.resolve().parent)
+        )
         if threads is not None:
             if threads < 1:
                 raise ValueError(f"threads={threads}; expected at least 1")
@@ -70,9 +77,11 @@ class OnnxRuntimeBackend:
         chosen = _choose(providers)
         self._session: ort.InferenceSession | None = self._open(options, chosen)
         self._check_providers(chosen, required=providers is not None)
-        self.card = self._read_card(self._session)
-        self._check_contract(self._session)
-        self._try_it(self._session)
+        self.card, inputs, outputs = self._read_file(self._session)
+        check_tensors(inputs, outputs, self.card, self.path)
+        (self.images,) = inputs
+        self.precision = self.card.precision
+        try_smallest(self.run, self.images, self.card, self.path)
 
     @property
     def active_providers(self) -> list[str]:
@@ -86,6 +95,9 @@ class OnnxRuntimeBackend:
 
     def run(self, canvases: np.ndarray) -> RawDetections:
         """See `Backend.run`. Raises BackendError if ONNX Runtime fails, for example for lack of memory."""
+        return run_in_parts(self._run, canvases, self.images.shape[0])
+
+    def _run(self, canvases: np.ndarray) -> RawDetections:
         session = self._require_session()
         try:
             outputs = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(canvases)})
@@ -108,8 +120,9 @@ class OnnxRuntimeBackend:
     def _open(self, options: ort.SessionOptions, providers: list[Provider]) -> ort.InferenceSession:
         if not self.path.is_file():
             raise ModelError(f"{self.path}: no such file")
+        content = outline(self.path.resolve())
         try:
-            return ort.InferenceSession(str(self.path), options, providers=providers)
+            return ort.InferenceSession(content, options, providers=providers)
         except _BAD_FILE as error:
             raise ModelError(f"{self.path}: not an ONNX file, or a corrupted one: {error}") from error
         except (Fail, InvalidArgument, InvalidGraph) as error:
@@ -133,58 +146,23 @@ class OnnxRuntimeBackend:
             raise BackendError(message)
         log.warning(message)
 
-    def _read_card(self, session: ort.InferenceSession) -> ModelCard:
+    def _read_file(self, session: ort.InferenceSession) -> tuple[ModelCard, list[Tensor], list[Tensor]]:
+        """Card, inputs and outputs. Raises ModelError where they are not text: the binding decodes them when asked."""
         try:
-            text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+            metadata = session.get_modelmeta().custom_metadata_map
+            inputs, outputs = (
+                [_tensor(value) for value in values()] for values in (session.get_inputs, session.get_outputs)
+            )
         except UnicodeDecodeError as error:
-            raise ModelError(f"{self.path}: the metadata is not text: {error}. Export it again.") from error
-        if text is None:
-            raise ModelError(
-                f"{self.path}: an ONNX file without a model card (metadata {METADATA_KEY!r}), so colour order, classes "
-                "and canvas sizes are unknown. Write it with `cornernet export`."
-            )
-        return ModelCard.from_json(text, origin=str(self.path))
+            raise ModelError(f"{self.path}: a name or the metadata is not text: {error}. Export it again.") from error
+        return card_of(metadata.get(METADATA_KEY), self.path), inputs, outputs
 
-    def _check_contract(self, session: ort.InferenceSession) -> None:
-        """Raise ModelError unless inputs and outputs are those of the contract."""
-        try:
-            outputs = {value.name: (value.type, value.shape) for value in session.get_outputs()}
-            inputs = [(value.name, value.type, value.shape) for value in session.get_inputs()]
-        except UnicodeDecodeError as error:
-            raise ModelError(f"{self.path}: a name in the graph is not text: {error}. Export it again.") from error
-        if self.card.outputs == "heads" or set(HEAD_OUTPUTS) <= set(outputs):
-            raise ModelError(
-                f"{self.path}: this file gives the raw maps ({', '.join(HEAD_OUTPUTS)}), not boxes. "
-                "Export it with `--outputs detections` to detect."
-            )
-        expected = [(INPUT, "tensor(uint8)", 4)]
-        colours = {shape[-1] for _, _, shape in inputs if len(shape) == 4 and isinstance(shape[-1], int)}
-        if [(name, kind, len(shape)) for name, kind, shape in inputs] != expected or colours - {3}:
-            raise ModelError(
-                f"{self.path}: inputs are {inputs}; expected {INPUT!r}, uint8, (N, H, W, 3). Export it again."
-            )
-        for name, (rank, width, dtype) in CONTRACT.items():
-            if name not in outputs:
-                raise ModelError(f"{self.path}: no output {name!r} among {', '.join(outputs)}. Export it again.")
-            kind, shape = outputs[name]
-            # The last axis of a file made elsewhere may have a name for a length; then the trial run tells.
-            other_width = width is not None and len(shape) == rank and isinstance(shape[-1], int) and shape[-1] != width
-            if (kind, len(shape)) != (_TYPES[dtype], rank) or other_width:
-                raise ModelError(
-                    f"{self.path}: output {name!r} is {kind} of {len(shape)} dimensions {shape}; "
-                    f"expected {_TYPES[dtype]} of {rank}" + (f", the last of length {width}" if width else "") + ". "
-                    "Export it again."
-                )
 
-    def _try_it(self, session: ort.InferenceSession) -> None:
-        """Run one empty canvas, the smallest or the one that the file fixes. Raises ModelError if that fails."""
-        side = min(self.card.size_multiple, self.card.max_size)
-        fixed = session.get_inputs()[0].shape
-        shape = [size if isinstance(size, int) else usual for size, usual in zip(fixed, (1, side, side, 3))]
-        try:
-            check_detections(self.run(np.zeros(shape, np.uint8)), shape[0], self.card, self.name)
-        except (BackendError, ValueError, MemoryError) as error:  # ValueError: a negative or enormous fixed size
-            raise ModelError(f"{self.path}: the graph cannot be run: {error or 'out of memory'}") from error
+def _tensor(value: Any) -> Tensor:
+    """ONNX Runtime says `tensor(float)` for float32 and gives names to open lengths."""
+    kind = value.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(length if isinstance(length, int) else None for length in value.shape)
+    return Tensor(value.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape)
 
 
 def _name(provider: Provider) -> str:

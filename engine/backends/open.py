@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cornernet.engine.backends import Backend
-from cornernet.engine.errors import ModelError
+from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.installation import has_onnxruntime, onnxruntime_problem
+
+if TYPE_CHECKING:
+    from cornernet.engine.backends.fastest import Candidate, Measurement, OnnxBackend
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
+Runtime = Literal["auto", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "auto"]
 
-def open_backend(path: str | Path, **options: Any) -> Backend:
-    """Load a model file: `.onnx` with ONNX Runtime, `.engine` or `.plan` with TensorRT.
 
-    options: of the backend, see `OnnxRuntimeBackend` and `TensorRTBackend`.
+def open_backend(
+    path: str | Path, *, runtime: Runtime | None = None, precision: Precision | None = None, **options: Any
+) -> Backend:
+    """Load a model file: `.onnx` with ONNX Runtime or OpenVINO, `.engine` or `.plan` with TensorRT.
+
+    Args:
+        runtime: of a .onnx file. "auto": the fastest here, measured when a file is first opened and remembered; several
+            runtimes hold it meanwhile. None: OpenVINO where bf16 is asked for or it is the only one, else ONNX
+            Runtime: the same every time, without measuring.
+        precision: "fp32": as the file says. "bf16": in OpenVINO, on a CPU that computes in it. "auto": both, whichever
+            runtime and precision are fastest. None: "fp32", so that boxes are the same everywhere.
+        options: of the backend, see `OnnxRuntimeBackend`, `OpenVinoBackend` and `TensorRTBackend`; with "auto" only
+            `threads`.
 
     Raises:
         ModelError: no such file, a file of another kind, or one that the runtime refuses.
-        BackendError: the runtime is missing or broken.
+        BackendError: the runtime is missing or broken, or cannot compute in this precision.
     """
     path = Path(path)
+    if runtime not in (None, *get_args(Runtime)) or precision not in (None, *get_args(Precision)):
+        raise ValueError(
+            f"runtime={runtime!r}, precision={precision!r}; expected one of {', '.join(get_args(Runtime))}, "
+            f"and one of {', '.join(get_args(Precision))}"
+        )
     suffix = path.suffix.lower()
     if suffix == ".safetensors":
         raise ModelError(
@@ -31,9 +53,77 @@ def open_backend(path: str | Path, **options: Any) -> Backend:
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     if suffix == ".onnx":
-        from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend(path, **options)
+        return _open_onnx(path, runtime, precision, options)
+    if runtime not in (None, "auto") or precision not in (None, "auto"):
+        raise ModelError(
+            f"{path}: a TensorRT engine runs in TensorRT, in the precision it was built with; runtime={runtime!r} and "
+            f"precision={precision!r} are for .onnx files"
+        )
     from cornernet.engine.backends.tensorrt import TensorRTBackend
 
     return TensorRTBackend(path, **options)
+
+
+def measure_runtimes(path: str | Path) -> Measurement | None:
+    """Measure every runtime and precision that opens a .onnx file here, and remember it for "auto".
+
+    None: there is only one, or a GPU runs it. Raises as `open_backend`.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".onnx" or not path.is_file():
+        raise ModelError(f"{path}: no such .onnx file; only they run in more than one runtime")
+    backend, measurement = _open_fastest(path, "auto", {}, again=True)
+    backend.close()
+    return measurement
+
+
+def _open_onnx(path: Path, runtime: Runtime | None, precision: Precision | None, options: dict[str, Any]) -> Backend:
+    if runtime == "auto" or (runtime is None and precision == "auto"):
+        return _open_fastest(path, precision, options)[0]
+    if runtime is None:
+        absent = not has_onnxruntime() and find_spec("openvino") is not None
+        runtime = "openvino" if precision == "bf16" or absent else "onnxruntime"
+    if runtime == "openvino":
+        from cornernet.engine.backends.openvino import OpenVinoBackend
+
+        return OpenVinoBackend(path, precision=precision, **options)
+    if precision == "bf16":
+        raise BackendError(
+            "ONNX Runtime computes in the precision of the file, which is never bf16; ask for runtime='openvino'"
+        )
+    from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(path, **options)
+
+
+def _open_fastest(
+    path: Path, precision: Precision | None, options: dict[str, Any], *, again: bool = False
+) -> tuple[OnnxBackend, Measurement | None]:
+    from cornernet.engine.backends.fastest import open_fastest
+
+    if options.keys() - {"threads"}:
+        raise TypeError(f"{', '.join(options)}: options of one runtime; with runtime='auto' there is only `threads`")
+
+    def open_one(candidate: Candidate) -> OnnxBackend:
+        return _open_onnx(path, candidate.runtime, candidate.precision, options)  # type: ignore[return-value,arg-type]
+
+    return open_fastest(path, _candidates(precision), open_one, threads=options.get("threads"), again=again)
+
+
+def _candidates(precision: Precision | None) -> list[Candidate]:
+    """What is installed and computes in `precision`, in order of preference. Raises BackendError if there is none."""
+    from cornernet.engine.backends.fastest import Candidate
+
+    found = []
+    if precision != "bf16" and onnxruntime_problem() is None:
+        found.append(Candidate("onnxruntime", "fp32"))
+    if find_spec("openvino") is not None and find_spec("onnx") is not None:
+        from cornernet.engine.backends.openvino import computes_in_bf16
+
+        if precision != "bf16":
+            found.append(Candidate("openvino", "fp32"))
+        if precision == "bf16" or (precision == "auto" and computes_in_bf16()):
+            found.append(Candidate("openvino", "bf16"))
+    if not found and precision == "bf16":
+        return [Candidate("openvino", "bf16")]  # says what is missing
+    return found or [Candidate("onnxruntime", "fp32")]

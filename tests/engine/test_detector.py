@@ -198,3 +198,12 @@ def test_backend_options_of_an_open_backend_are_refused():
 def test_sizes_below_one_are_refused_at_once(option):
     with pytest.raises(ValueError, match=f"{option}=0; expected at least 1"):
         Detector(FunctionBackend(bright_box)).stream([], **{option: 0})
+
+
+@pytest.mark.parametrize("options", [{"resize": "stretch"}, {"size": (100, 100)}, {"scales": ()}, {"threads": 0}])
+def test_a_detector_that_cannot_be_made_closes_what_it_opened(monkeypatch, options):
+    backend = FunctionBackend(bright_box)
+    monkeypatch.setattr("cornernet.engine.backends.open.open_backend", lambda path, **_: backend)
+    with pytest.raises((ValueError, ModelError)):
+        Detector("model.onnx", **options)
+    assert backend.closed

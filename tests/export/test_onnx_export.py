@@ -6,9 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lively_network import MICRO, card_of, lively_network
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import RawDetections, onnx_outline
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, METADATA_KEY, OUTPUTS, Decoder, ModelCard
@@ -137,6 +139,26 @@ def test_an_inlined_file_runs_in_openvino_with_the_same_boxes(crowded):
         outputs = compiled(images)
         got = RawDetections(*(outputs[name] for name in OUTPUTS))
         assert_same_detections(got, OnnxRuntimeBackend(crowded.path).run(images))
+
+
+@pytest.fixture(scope="module")
+def both_runtimes(plain):
+    """The weights of the one are mapped from the file, though they are small."""
+    pytest.importorskip("openvino")
+    from cornernet.engine.backends.openvino import OpenVinoBackend
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_outline, "SMALLEST", 256)
+        return OpenVinoBackend(plain.path), OnnxRuntimeBackend(plain.path)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20), st.integers(0, 3), st.integers(0, 99))
+def test_boxes_in_openvino_are_those_in_onnx_runtime_at_any_size_and_batch(
+    both_runtimes, count, rows, columns, cut, seed
+):
+    images = drawn_images(seed, count, 8 * rows - cut, 8 * columns)
+    assert_same_detections(*(backend.run(images) for backend in both_runtimes))
 
 
 def test_an_inlined_file_is_built_by_tensorrt(crowded, tmp_path):

@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from cornernet.engine.backends import Backend
-from cornernet.engine.backends.open import open_backend
+from cornernet.engine.backends.open import Precision, Runtime, open_backend
 from cornernet.engine.detector import Detector
+from cornernet.engine.errors import ModelError
 
 
-def open_model(path: str | Path, *, threads: int | None = None, compiled: bool = False) -> Backend:
+def open_model(
+    path: str | Path,
+    *,
+    threads: int | None = None,
+    compiled: bool = False,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+) -> Backend:
     """`.safetensors` in torch (on a GPU if there is one), everything else by `open_backend`.
 
     threads: of one operator on the CPU; default: the runtime's own choice. compiled: checkpoints through torch.compile.
-    The caller closes the backend.
+    runtime, precision: of everything else, see `open_backend`. The caller closes the backend.
 
     Raises:
         ModelError: the file cannot be used. BackendError: its runtime is missing. ModuleNotFoundError: no torch.
@@ -25,7 +33,12 @@ def open_model(path: str | Path, *, threads: int | None = None, compiled: bool =
     path = Path(path)
     if path.suffix.lower() != ".safetensors":
         options: dict[str, Any] = {"threads": threads} if threads and path.suffix.lower() == ".onnx" else {}
-        return open_backend(path, **options)
+        return open_backend(path, runtime=runtime, precision=precision, **options)
+    if runtime not in (None, "auto") or precision not in (None, "fp32", "auto"):
+        raise ModelError(
+            f"{path}: a checkpoint runs in PyTorch; runtime={runtime!r} and precision={precision!r} need a .onnx file; "
+            f"run `cornernet export {path} -o model.onnx` first"
+        )
     import torch
 
     from cornernet.trainer.deploy.torch_backend import TorchBackend
@@ -38,9 +51,11 @@ def open_model(path: str | Path, *, threads: int | None = None, compiled: bool =
 
 
 @contextmanager
-def open_detector(path: str | Path, **settings: Any) -> Iterator[Detector]:
+def open_detector(
+    path: str | Path, *, runtime: Runtime | None = None, precision: Precision | None = None, **settings: Any
+) -> Iterator[Detector]:
     """A detector over any model file, closed in the end. `settings`: of `Detector`."""
-    backend = open_model(path)
+    backend = open_model(path, runtime=runtime, precision=precision)
     try:
         with Detector(backend, **settings) as detector:
             yield detector
@@ -52,6 +67,11 @@ def runtime_of(backend: Backend) -> str:
     """What runs it, such as 'ONNX Runtime CPU': for ONNX Runtime the provider that really started."""
     providers = getattr(backend, "active_providers", None)
     return f"{backend.name} {providers[0].removesuffix('ExecutionProvider')}" if providers else backend.name
+
+
+def precision_of(backend: Backend) -> str:
+    """What it computes in: that of the file, unless the runtime was told otherwise."""
+    return str(getattr(backend, "precision", backend.card.precision))
 
 
 def sha256_of(path: str | Path) -> str:

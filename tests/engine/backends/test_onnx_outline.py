@@ -1,0 +1,101 @@
+"""A file without its weights is the same message, and the weights lie where it says."""
+
+import os
+import shutil
+
+import numpy as np
+import onnx
+import onnx.external_data_helper
+import pytest
+from fake_backends import make_card, write_onnx
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_onnx import write_toy
+
+from cornernet.engine.backends import onnx_outline
+from cornernet.engine.backends.onnx_inline import read_inlined
+from cornernet.engine.backends.onnx_outline import outline
+from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
+from cornernet.engine.errors import ModelError
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A file whose one weight counts as large."""
+    monkeypatch.setattr(onnx_outline, "SMALLEST", 256)
+    return write_toy(tmp_path / "toy.onnx")
+
+
+def test_put_together_again_it_is_the_file(toy):
+    model = onnx.load_model_from_string(outline(toy))
+    (weight,) = model.graph.initializer
+    assert weight.data_location == onnx.TensorProto.EXTERNAL and not weight.raw_data
+    onnx.external_data_helper.load_external_data_for_model(model, str(toy.parent))
+    weight.ClearField("data_location")
+    del weight.external_data[:]
+    assert model == onnx.load(toy)
+
+
+def test_without_large_tensors_it_is_the_file_byte_for_byte(tmp_path):
+    path = write_onnx(tmp_path / "model.onnx", make_card())
+    assert outline(path) == path.read_bytes()
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_any_bytes_come_back_or_are_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("bytes") / "any.onnx"
+    path.write_bytes(content)
+    try:
+        assert 0 < len(outline(path)) <= len(content)  # shorter: lengths that were written in more bytes than they need
+    except ModelError as error:
+        assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("cut", [1, 100, 300, 900])
+def test_a_file_that_ends_early_is_refused(toy, cut):
+    toy.write_bytes(toy.read_bytes()[:-cut])
+    with pytest.raises(ModelError, match=r"toy\.onnx: not an ONNX file, or a corrupted one"):
+        OnnxRuntimeBackend(toy)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        outline(tmp_path / "empty.onnx")
+
+
+def test_it_runs_the_same_and_through_a_link_from_elsewhere(toy, tmp_path, monkeypatch):
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "other.onnx"
+    link.symlink_to(toy)
+    found = [OnnxRuntimeBackend(path).run(canvases) for path in (toy, link)]
+    monkeypatch.setattr(onnx_outline, "SMALLEST", 1 << 30)
+    found.append(OnnxRuntimeBackend(toy).run(canvases))
+    for mapped, linked, whole in zip(*found):
+        np.testing.assert_array_equal(mapped, whole)
+        np.testing.assert_array_equal(linked, whole)
+
+
+def test_the_file_may_be_deleted_or_replaced_once_it_is_open(toy):
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    backend = OnnxRuntimeBackend(toy)
+    before = backend.run(canvases)
+    other = shutil.copy(toy, toy.with_name("other.onnx"))
+    os.truncate(other, 10)
+    other.replace(toy)
+    np.testing.assert_array_equal(backend.run(canvases).boxes, before.boxes)
+
+
+def test_weights_that_are_said_to_lie_outside_the_folder_are_refused(toy, tmp_path):
+    (tmp_path / "in").mkdir()
+    model = onnx.load(toy)
+    place = {"location": "../toy.onnx", "offset": 0, "length": 864}
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], **place)
+    model.graph.initializer[0].ClearField("raw_data")
+    path = tmp_path / "in" / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="outside its folder"):
+        read_inlined(path)
+    with pytest.raises(ModelError):
+        OnnxRuntimeBackend(path)
