@@ -124,6 +124,17 @@ PrecisionName = Annotated[
         "Default: as the file says.",
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cores to use, for reading pictures and for a model that runs on the CPU. Default: all."),
+]
+DecodeMode = Annotated[
+    str,
+    typer.Option(
+        callback=one_of("exact", "fast"),
+        help="fast: with fit, a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.",
+    ),
+]
 ProtocolName = Annotated[str, typer.Option(callback=one_of(*PROTOCOLS), help="default, official or mmdetection.")]
 
 
@@ -137,6 +148,8 @@ def detector_settings(
     merge: bool,
     runtime: str | None,
     precision: str | None,
+    threads: int | None,
+    decode: str,
 ) -> dict[str, Any]:
     """The shared options as arguments of `Detector`. Raises BadParameter (exit code 2)."""
     return {
@@ -148,6 +161,8 @@ def detector_settings(
         "resize": resize,
         "runtime": runtime,
         "precision": precision,
+        "threads": threads,
+        "decode": decode,
     }
 
 

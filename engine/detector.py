@@ -2,7 +2,7 @@
 
 read_image -> place_on_canvas -> backend.run -> to_results -> Detections      each a pure function
 images.py     preprocess.py      backends/      postprocess.py
-running/stages.py joins them, running/serial.py runs them in turn, running/pipeline.py all at once
+running/stages.py joins them, running/serial.py runs them in turn, running/overlapped.py all at once
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
-from cornernet.engine.running.pipeline import Pipeline
+from cornernet.engine.running.overlapped import Pipeline
 from cornernet.engine.running.serial import one_after_the_other
 from cornernet.engine.running.stages import Stages
 

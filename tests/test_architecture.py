@@ -128,7 +128,7 @@ def test_of_the_plugins_the_engine_imports_only_where_the_library_is():
 def test_a_folder_says_what_lives_there_and_what_to_read_first(folder):
     said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
     assert 2 <= len(said.splitlines()) <= 16
-    first = re.search(r"[Ss]tart with ([\w./]+\.(?:py|md))", said)
+    first = re.search(r"[Ss]tart with ([\w./]+\.(?:py|md|cpp))", said)
     assert first, f"{name_of(folder)}/__init__.py names no file to start with"
     assert (folder / first[1]).is_file(), first[1]
 

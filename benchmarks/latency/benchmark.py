@@ -15,7 +15,7 @@ from cornernet.benchmarks.latency.cold_start import time_cold_start
 from cornernet.benchmarks.latency.latency_report import Report, make_rows, meaning
 from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.latency.postprocessing import BUDGET_MS, CANDIDATES, time_postprocessing
-from cornernet.benchmarks.latency.stages import Subject, measure
+from cornernet.benchmarks.latency.stage_times import Subject, measure
 from cornernet.engine.backends.open import Precision, Runtime
 from cornernet.engine.errors import ImageError, ModelError
 from cornernet.engine.geometry import Size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cornernet.benchmarks.latency.latency_report import Report, Row
-from cornernet.benchmarks.latency.stages import STAGES
+from cornernet.benchmarks.latency.stage_times import STAGES
 from cornernet.engine.installation import missing
 from cornernet.engine.machine import summary
 from cornernet.engine.results.picture_file import MARK

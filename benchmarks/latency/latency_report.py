@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cornernet.benchmarks.latency.postprocessing import BUDGET_MS, CANDIDATES
-from cornernet.benchmarks.latency.stages import PERCENTILES, STAGES, Subject, per_image_ms, speed_against
+from cornernet.benchmarks.latency.stage_times import PERCENTILES, STAGES, Subject, per_image_ms, speed_against
 from cornernet.engine.machine import summary
 
 FORMAT = "cornernet-benchmark/1"

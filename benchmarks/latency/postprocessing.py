@@ -9,7 +9,7 @@ import numpy as np
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.geometry import place_fit
 from cornernet.engine.protocol import DEFAULT
-from cornernet.engine.results.postprocess import Suppression, suppress, to_candidates
+from cornernet.engine.results.postprocess import Suppression, to_results
 
 CANDIDATES = 2000
 BUDGET_MS = 2.0
@@ -48,7 +48,6 @@ def time_postprocessing(classes: int, repeats: int = 50) -> list[float]:
     times = []
     for _ in range(repeats + 3):
         start = time.thread_time()
-        views = [to_candidates(raw, row, place, DEFAULT) for row, place in enumerate((plain, plain.mirror()))]
-        suppress(views, Suppression(), DEFAULT)
+        to_results([(raw, row, place) for row, place in enumerate((plain, plain.mirror()))], Suppression(), DEFAULT)
         times.append((time.thread_time() - start) * 1000)
     return times[3:]

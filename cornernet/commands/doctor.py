@@ -46,7 +46,7 @@ def examine() -> list[Finding]:
     from cornernet.engine.installation import problems
 
     mixtures = [Finding("packages", "broken", problem.what, problem.command) for problem in problems()]
-    return [*mixtures, _onnxruntime(), _openvino(), *_tensorrt(), _gpu(), _plugins(), _opencv(), *_extras()]
+    return [*mixtures, _onnxruntime(), _openvino(), *_tensorrt(), _gpu(), _plugins(), _opencv(), _native(), *_extras()]
 
 
 def can_run(findings: list[Finding]) -> bool:
@@ -183,6 +183,15 @@ def _opencv() -> Finding:
     if decoded is None or decoded.shape != (2, 3, 3):
         return Finding("OpenCV", "broken", "a PNG does not survive writing and reading", advice)
     return Finding("OpenCV", "works", cv2.__version__)
+
+
+def _native() -> Finding:
+    from cornernet.engine import native
+
+    if native.load() is not None:
+        return Finding("compiled code", "works", "post-processing without Python's lock")
+    advice = "install a C++ compiler, then this package again; in a checkout: make"
+    return Finding("compiled code", "missing", "ten times faster post-processing; numpy does its work", advice)
 
 
 def _extras() -> list[Finding]:

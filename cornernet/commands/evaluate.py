@@ -10,6 +10,7 @@ from cornernet.engine.printable import printable
 from cornernet.options import (
     BatchSize,
     CanvasSize,
+    DecodeMode,
     Merge,
     Mirror,
     Model,
@@ -18,6 +19,7 @@ from cornernet.options import (
     ResizeRule,
     RuntimeName,
     Scales,
+    Threads,
     detector_settings,
     one_of,
     progress_bars,
@@ -51,6 +53,8 @@ def run(
     protocol: ProtocolName = "default",
     runtime: RuntimeName = None,
     precision: PrecisionName = None,
+    threads: Threads = None,
+    decode: DecodeMode = "exact",
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -87,6 +91,8 @@ def run(
         merge=merge,
         runtime=runtime,
         precision=precision,
+        threads=threads,
+        decode=decode,
     )
     data = load_coco(dataset, split, images=images, annotations=annotations)
     file = json or model.with_name(f"{model.name}.{split}.json")

@@ -12,6 +12,7 @@ from cornernet.engine.printable import printable
 from cornernet.options import (
     BatchSize,
     CanvasSize,
+    DecodeMode,
     Merge,
     Mirror,
     Model,
@@ -20,6 +21,7 @@ from cornernet.options import (
     ResizeRule,
     RuntimeName,
     Scales,
+    Threads,
     detector_settings,
     progress_bars,
     say_what_runs,
@@ -59,6 +61,8 @@ def run(
     protocol: ProtocolName = "default",
     runtime: RuntimeName = None,
     precision: PrecisionName = None,
+    threads: Threads = None,
+    decode: DecodeMode = "exact",
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
@@ -80,6 +84,8 @@ def run(
         merge=merge,
         runtime=runtime,
         precision=precision,
+        threads=threads,
+        decode=decode,
     )
     sources = [Path(source) for source in expand_sources(images)]  # type: ignore[arg-type]
     lines = json or str((output or Path()) / "detections.jsonl")

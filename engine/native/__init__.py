@@ -1,7 +1,7 @@
-"""What Python is too slow for, compiled: suppress.cpp, and how it is called. Everything here has a numpy twin.
+"""What Python is too slow for, compiled, and how it is called: all of post-processing for one image.
 
-`suppress` is the whole of post-processing for one image. It is used where the library was compiled, see `library_path`;
-elsewhere `engine/results/postprocess.py` does the same in numpy, ten times slower.
+Start with suppress.cpp. It is used where a library was compiled, see `library_path`; elsewhere results/postprocess.py
+does the same in numpy, ten times slower.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from cornernet import options
 from cornernet.cli import VERBS, app
 from cornernet.commands import doctor
+from cornernet.engine import native
 from cornernet.engine.errors import ModelError
 from cornernet.engine.installation import EXTRA_OF_PACKAGE, install
 from cornernet.engine.protocol import PROTOCOLS
@@ -216,6 +217,13 @@ def test_doctor_tries_every_runtime_on_this_machine():
     assert found["OpenCV"]["state"] == "works"
     assert all(entry["advice"] for entry in found.values() if entry["state"] == "missing" and entry["name"] != "GPU")
     assert result.exit_code == 0
+
+
+def test_doctor_says_whether_post_processing_is_compiled(monkeypatch):
+    monkeypatch.setattr(native, "load", lambda: None)
+    assert doctor._native().state == "missing" and "compiler" in doctor._native().advice
+    monkeypatch.setattr(native, "load", lambda: object())
+    assert doctor._native().state == "works"
 
 
 def test_doctor_prints_advice_for_what_is_missing(monkeypatch):

@@ -52,12 +52,17 @@ def open_model(
 
 @contextmanager
 def open_detector(
-    path: str | Path, *, runtime: Runtime | None = None, precision: Precision | None = None, **settings: Any
+    path: str | Path,
+    *,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    **settings: Any,
 ) -> Iterator[Detector]:
     """A detector over any model file, closed in the end. `settings`: of `Detector`."""
-    backend = open_model(path, runtime=runtime, precision=precision)
+    backend = open_model(path, runtime=runtime, precision=precision, threads=threads)
     try:
-        with Detector(backend, **settings) as detector:
+        with Detector(backend, threads=threads, **settings) as detector:
             yield detector
     finally:
         backend.close()

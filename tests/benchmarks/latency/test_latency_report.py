@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cornernet.benchmarks.latency.latency_chart import draw_chart
 from cornernet.benchmarks.latency.latency_report import Report, Row, meaning
-from cornernet.benchmarks.latency.stages import STAGES
+from cornernet.benchmarks.latency.stage_times import STAGES
 from cornernet.engine import machine
 
 

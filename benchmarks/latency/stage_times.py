@@ -19,7 +19,7 @@ from cornernet.engine.geometry import Size, place_fit
 from cornernet.engine.protocol import DEFAULT
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.reading.preprocess import place_on_canvas
-from cornernet.engine.results.postprocess import Suppression, suppress, to_candidates
+from cornernet.engine.results.postprocess import Suppression, to_results
 
 STAGES = ("read", "place", "run", "post")
 """read: file to pixels. place: scale, pad. run: the model, with copies to and from a GPU. post: boxes, soft-NMS."""
@@ -63,7 +63,7 @@ def time_stages(backend: Backend, size: Size, files: Sequence[Path]) -> dict[str
     raw = backend.run(canvases)
     marks.append(clock())
     for row, place in enumerate(places):
-        suppress([to_candidates(raw, row, place, DEFAULT)], Suppression(), DEFAULT)
+        to_results([(raw, row, place)], Suppression(), DEFAULT)
     marks.append(clock())
     return dict(zip(STAGES, np.diff(marks).tolist()))
 

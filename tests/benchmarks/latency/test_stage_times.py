@@ -11,7 +11,7 @@ from cornernet.benchmarks.latency.cold_start import time_cold_start
 from cornernet.benchmarks.latency.latency_report import FORMAT, make_rows, meaning
 from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.latency.postprocessing import CANDIDATES, crowded_views, time_postprocessing
-from cornernet.benchmarks.latency.stages import (
+from cornernet.benchmarks.latency.stage_times import (
     STAGES,
     WARM_UP_BATCHES,
     BatchTime,
