@@ -97,5 +97,3 @@ def test_weights_that_are_said_to_lie_outside_the_folder_are_refused(toy, tmp_pa
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside its folder"):
         read_inlined(path)
-    with pytest.raises(ModelError):
-        OnnxRuntimeBackend(path)
