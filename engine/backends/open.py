@@ -26,6 +26,8 @@ def open_backend(path: str | Path, **options: Any) -> Backend:
         raise ModelError(
             f"{path}: weights are not a deployable model yet; run `cornernet export {path} -o model.onnx` first"
         )
+    if beside := weights_beside(path):
+        raise ModelError(beside)
     if suffix not in (".onnx", *ENGINE_SUFFIXES):
         raise ModelError(f"{path}: cannot tell what this is; expected a .onnx file or a TensorRT .engine or .plan file")
     if not path.is_file():
@@ -37,3 +39,11 @@ def open_backend(path: str | Path, **options: Any) -> Backend:
     from cornernet.engine.backends.tensorrt import TensorRTBackend
 
     return TensorRTBackend(path, **options)
+
+
+def weights_beside(path: Path) -> str:
+    """What to say of a file that only continues a training run, where the run's weights lie beside it; else ''."""
+    weights = path.with_suffix(".safetensors")
+    if path.suffix.lower() != ".pt" or not weights.is_file():
+        return ""
+    return f"{path}: it only continues a training run (`cornernet train --resume`); the weights to use are {weights}"
