@@ -14,7 +14,7 @@ from cornernet.engine.printable import printable
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory")
 _DEAD_WORKER = "DataLoader worker"
-_DEAD_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "Gloo", "gloo")
+_DEAD_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "NCCL")
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def explained(resume_file: Path) -> Iterator[None]:
                 "(--set workers=0 has none) or a smaller --batch-size need less."
             )
         elif any(word in text for word in _DEAD_PEER):
-            what = f"another process of this training has ended; its own message says why ({text[:200]})."
+            what = f"another process of this training has ended or does not answer; see its own message ({text[:200]})."
         else:
             raise
         raise TrainingError(what + continuation(resume_file)) from error
