@@ -37,13 +37,16 @@ def metrics(output):
 
 def test_two_processes_train_like_one_with_the_same_batch_and_one_speaks(shapes, tmp_path):
     frozen = [*OPTIONS, "--set", "freeze_batch_norm=true", "--epochs", "2"]
-    execute(*COMMAND, shapes, "-o", tmp_path / "one", *frozen)
+    alone = execute(*COMMAND, shapes, "-o", tmp_path / "one", *frozen)
     done = execute(*TORCHRUN, *COMMAND, shapes, "-o", tmp_path / "two", *frozen)
+    assert (alone.stdout, done.stdout) == tuple(
+        f"6 steps; weights and pictures: {tmp_path / name}\n" for name in ("one", "two")
+    )
+    assert "AP" not in alone.stderr
     one, two = (load_resume(tmp_path / name / "last.pt")["network"] for name in ("one", "two"))
     assert all(torch.allclose(one[name].float(), two[name].float(), atol=2e-4) for name in one)
     for row, twin in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
         assert row["loss"] == pytest.approx(twin["loss"], rel=1e-4)
-    assert done.stdout == f"6 steps; weights and pictures: {tmp_path / 'two'}\n"
 
 
 # The group's time-out is shorter than the validation: ranks must not wait for it in the group of the gradients.

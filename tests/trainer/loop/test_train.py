@@ -1,6 +1,7 @@
 """The loop on a handful of drawn shapes: what it leaves, what it refuses, how it ends."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.trainer.data.shapes import generate_shapes
+from cornernet.trainer.loop import train as loop
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.resume_file import load_resume, save_resume
 from cornernet.trainer.loop.train import train
@@ -145,3 +147,47 @@ def test_ctrl_c_writes_a_checkpoint_and_tells_how_to_go_on(shapes, tmp_path):
     assert process.returncode == 130
     assert "--resume" in stderr
     assert load_resume(output / "last.pt")["step"] >= 1
+
+
+def test_a_second_training_in_a_directory_is_refused_as_long_as_the_first_runs(shapes, tmp_path, monkeypatch):
+    second = []
+
+    def meanwhile(*given):
+        with pytest.raises(TrainingError) as refused:
+            run(shapes, tmp_path / "run", epochs=1, validate=False, resume=bool(second))
+        second.append(str(refused.value))
+        return optimise(*given)
+
+    optimise = loop.optimise
+    monkeypatch.setattr(loop, "optimise", meanwhile)
+    assert run(shapes, tmp_path / "run", epochs=1, validate=False).steps == 3
+    assert all("is in use: process" in text and "disk" not in text for text in second)
+    assert not (tmp_path / "run" / "run.lock").exists()
+
+
+def test_speed_counts_steps_not_validations(shapes, tmp_path, monkeypatch):
+    clock = [0.0]
+
+    def taking(seconds, work):
+        def timed(*given, **named):
+            clock[0] += seconds
+            return work(*given, **named)
+
+        return timed
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loop, "optimise", taking(2, loop.optimise))
+    monkeypatch.setattr(loop, "measure_ap", taking(100, loop.measure_ap))
+    monkeypatch.setattr(loop.checkpoint, "save_checkpoint", taking(50, loop.checkpoint.save_checkpoint))
+    run(shapes, tmp_path / "run", epochs=2, validate_every=1, log_every=2)
+    rows = [row for row in metrics(tmp_path / "run") if "loss" in row]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 6]  # and the end of each epoch, which is what is shown
+    assert {row["images_per_second"] for row in rows} == {2.0}
+
+
+def test_the_loss_that_is_shown_is_of_the_epoch_that_ends(shapes, tmp_path, capsys):
+    config = TrainConfig(**(SMALL | {"epochs": 3, "log_every": 100}))
+    train(config, load_coco(shapes, "train"), None, tmp_path / "run", device="cpu")
+    shown = re.findall(r"epoch \d loss (\S+)", capsys.readouterr().err)
+    losses = {row["step"]: row["loss"] for row in metrics(tmp_path / "run")}
+    assert shown == [f"{losses[step]:.3f}" for step in (3, 6, 9)]
