@@ -3,6 +3,7 @@
 ONNX Runtime, and TensorRT without our library, run these bodies; TensorRT with our library puts a plugin in place of
 the node. Each body says what tests/oracles.py says, for float32 and float16 inputs (CastLike). Sizes and limits are
 literal numbers: TensorRT's parser does not resolve every reference to a node's attributes (MaxPool.kernel_shape).
+Corner pooling leaves undefined what a cell gets that looks towards a NaN (plugins/kernels/corner_pool.h): MaxPool does.
 No function calls another: parsers that prefer plugins look for them in the main graph only.
 """
 

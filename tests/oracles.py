@@ -13,6 +13,7 @@ def corner_pool(first: np.ndarray, second: np.ndarray, corner: str) -> np.ndarra
 
     top_left:     from the bottom row upwards over `first`, from the right column leftwards over `second`.
     bottom_right: from the top row downwards over `first`, from the left column rightwards over `second`.
+    A NaN spreads to all cells that look towards it; what they get is not part of the contract.
     """
     vertical, horizontal = first.copy(), second.copy()
     height, width = first.shape[2:]

@@ -24,8 +24,11 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """Print the model card, the operators (custom and standard), parameters, multiply-accumulates and size."""
+    from cornernet.engine.backends.open import weights_beside
     from cornernet.engine.errors import ModelError
 
+    if beside := weights_beside(model):
+        raise ModelError(beside)
     readers = {".onnx": _onnx_facts, ".safetensors": _checkpoint_facts}
     reader = readers.get(model.suffix.lower(), _engine_facts)
     if not model.is_file():

@@ -30,7 +30,12 @@ def run(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field, as key=value; may be repeated.")] = None,
     train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
     val_split: Annotated[str, typer.Option(help="Split to validate on; 'none' for no validation.")] = "val",
-    init: Annotated[Path | None, typer.Option(help="Start from the weights of this checkpoint.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from the weights of this checkpoint, with its network and colours.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End after so many validations without a better AP; default: never.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the interrupted run in the run directory.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
 ) -> None:
@@ -39,9 +44,11 @@ def run(
     Leaves in the run directory last.pt (to resume), last.safetensors and best.safetensors (to export),
     metrics.jsonl, losses.png, ap.png and predictions.png. Ctrl-C writes a checkpoint first.
     """
+    from cornernet.engine.printable import printable
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
+    from cornernet.trainer.loop.distributed import is_main_process
     from cornernet.trainer.loop.train import train
 
     values: dict[str, Any] = {
@@ -52,6 +59,7 @@ def run(
         "learning_rate": learning_rate,
         "precision": precision,
         "seed": seed,
+        "patience": patience,
     }
     values.update(parse_assignment(text) for text in set_ or [])
     settings = TrainConfig.read(config, **values)
@@ -60,11 +68,15 @@ def run(
         check_outputs({output / name: anything for name in names}, [path for path in (init, config) if path])
     train_data = load_coco(dataset, train_split)
     val_data = None if val_split == "none" else load_coco(dataset, val_split)
+    # Of several processes one speaks.
+    say = typer.echo if is_main_process() else lambda *text, **where: None
     for data in filter(None, (train_data, val_data)):
         for problem in data.problems:
-            typer.echo(problem, err=True)
+            say(problem, err=True)
     report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device)
     if report.interrupted:
-        typer.echo(f"interrupted after {report.steps} steps; continue with the same command and --resume", err=True)
+        say(f"interrupted after {report.steps} steps; continue with the same command and --resume", err=True)
         raise typer.Exit(130)
-    typer.echo(f"{report.steps} steps, best validation AP {report.best_ap:.3f}; weights and pictures: {report.output}")
+    early = f", no better AP in {settings.patience} validations" if report.stopped_early else ""
+    best = f", best validation AP {report.best_ap:.3f}" if val_data is not None else ""
+    say(f"{report.steps} steps{early}{best}; weights and pictures: {printable(report.output)}")

@@ -48,6 +48,8 @@ def open_backend(
         raise ModelError(
             f"{path}: weights are not a deployable model yet; run `cornernet export {path} -o model.onnx` first"
         )
+    if beside := weights_beside(path):
+        raise ModelError(beside)
     if suffix not in (".onnx", *ENGINE_SUFFIXES):
         raise ModelError(f"{path}: cannot tell what this is; expected a .onnx file or a TensorRT .engine or .plan file")
     if not path.is_file():
@@ -127,3 +129,11 @@ def _candidates(precision: Precision | None) -> list[Candidate]:
     if not found and precision == "bf16":
         return [Candidate("openvino", "bf16")]  # says what is missing
     return found or [Candidate("onnxruntime", "fp32")]
+
+
+def weights_beside(path: Path) -> str:
+    """What to say of a file that only continues a training run, where the run's weights lie beside it; else ''."""
+    weights = path.with_suffix(".safetensors")
+    if path.suffix.lower() != ".pt" or not weights.is_file():
+        return ""
+    return f"{path}: it only continues a training run (`cornernet train --resume`); the weights to use are {weights}"

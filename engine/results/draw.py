@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from cornernet.engine.errors import ImageError
+from cornernet.engine.printable import printable
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -41,7 +42,8 @@ def draw_detections(
         x1, y1, x2, y2 = (round(float(value)) for value in boxes[row])
         cv2.rectangle(canvas, (x1, y1), (x2 - 1, y2 - 1), class_colour(int(labels[row])), thickness)
     for row in order:
-        text = names[row] if scores is None else f"{names[row]} {scores[row]:.2f}"
+        name = printable(names[row])  # a lone surrogate in a text ends OpenCV, and the process with it
+        text = name if scores is None else f"{name} {scores[row]:.2f}"
         _draw_label(canvas, text, boxes[row], class_colour(int(labels[row])), text_scale, thickness)
     return canvas
 

@@ -23,7 +23,7 @@ def write_picture(path: str | os.PathLike[str], image: np.ndarray) -> None:
     Raises OutputError if the picture cannot be encoded (JPEG ends at 65,535 px a side), OSError if not written.
     """
     path = Path(path)
-    data = encode_picture(image, path, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    data = encode_picture(image, path, [cv2.IMWRITE_JPEG_QUALITY, 92] if _is_jpeg(path) else [])
     path.write_bytes(_mark_jpeg(data) if _is_jpeg(path) else _mark_png(data))
 
 

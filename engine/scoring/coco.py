@@ -156,7 +156,7 @@ def _read_categories(entries: list[Any], file: Path, problems: list[str]) -> dic
             problems.append(f"category {category}: the id occurs twice; kept '{names[category]}'")
         else:
             name = entry.get("name")
-            names[category] = str(name) if isinstance(name, str | int | float) else f"class {category}"
+            names[category] = printable(str(name)) if isinstance(name, str | int | float) else f"class {category}"
     if not names:
         raise DatasetError(f"{printable(file)}: no usable category; expected entries like {{'id': 1, 'name': 'cell'}}.")
     return dict(sorted(names.items()))

@@ -13,7 +13,10 @@
 //   type                    0 float32, 1 float16, 2 bfloat16
 //   layout                  0 (N,C,h,w) contiguous;  1 channels last, (N,h,w,C rounded up to 8), float16 only (TensorRT kHWC8)
 //   height, width           1 to 1024
-// A NaN spreads along its row and column. Enqueues on `stream`, allocates nothing, never waits.
+// NaN: what a cell gets that looks towards one is undefined, because runtimes differ: this kernel, torch and numpy give NaN,
+// the MaxPool of the definition in standard operators may skip it. All other cells are exact, in all of them. Guards stand
+// around: weights with NaN are refused, training stops at one, and CornerPeaks and CornerGroup make no box of any.
+// Enqueues on `stream`, allocates nothing, never waits.
 // Returns a cudaError_t: 0, cudaErrorInvalidValue for arguments outside the ranges above, or the launch error.
 CORNERNET_API int32_t cornernet_corner_pool(void const* first, void const* second, void* pooled, int32_t images,
     int32_t channels, int32_t height, int32_t width, int32_t type, int32_t layout, int32_t corner, void* stream);

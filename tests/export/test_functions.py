@@ -143,6 +143,22 @@ def test_corner_pooling_is_bit_exact_on_every_map_up_to_its_reach(corner, dtype,
         np.testing.assert_array_equal(runner.run(None, {"a": a, "b": b})[0], oracles.corner_pool(a, b, corner))
 
 
+@pytest.mark.parametrize("corner", ["top_left", "bottom_right"])
+@pytest.mark.parametrize(("reach", "block", "shape"), [(40, 1, (1, 2, 33, 40)), (40, 8, (2, 2, 32, 40))])
+def test_a_nan_changes_no_cell_that_does_not_look_towards_it(corner, reach, block, shape):
+    """The contract of plugins/kernels/corner_pool.h; the cells that do look there are undefined here, NaN elsewhere."""
+    functions = {function.name: function for function in corner_pool_functions(reach, block)}
+    function = functions[f"CornerPool{corner.title().replace('_', '')}"]
+    runner = session(function, {"a": (FLOAT, 4), "b": (FLOAT, 4)}, {"y": (FLOAT, 4)})
+    rng = np.random.default_rng(5)
+    a, b = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+    a[0, 0, 7, 11] = b[0, 1, 3, 5] = b[0, 0, 20, 39] = np.nan
+    expected = oracles.corner_pool(a, b, corner)
+    defined = ~np.isnan(expected)
+    assert 0 < (~defined).sum() < defined.sum()
+    np.testing.assert_array_equal(runner.run(None, {"a": a, "b": b})[0][defined], expected[defined])
+
+
 @pytest.mark.parametrize("case", ["c80_128x128_b2_K100_n1000", "c1_64x64_b1_dense_K100_n1000"])
 def test_decoded_boxes_equal_the_official_decoder(golden, case):
     with np.load(golden / "b_decode" / f"{case}.npz") as numbers:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from multiprocessing import get_all_start_methods, get_start_method
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from cornernet.engine.reading.images import read_image
 from cornernet.engine.reading.preprocess import resize
 from cornernet.engine.scoring.coco import CocoDataset, Sample
 from cornernet.trainer.data.augment import AugmentConfig, augment
+from cornernet.trainer.data.sampler import EpochSampler, Key
 from cornernet.trainer.data.targets import CornerTargets, Radius, corner_targets
 
 _log = logging.getLogger(__name__)
@@ -36,14 +38,6 @@ CACHE_BYTES = 2**30
 
 _WORTH_SHRINKING = 0.75
 """Images are shrunk on reading if that leaves at most this much of their sides."""
-
-
-class Key(NamedTuple):
-    """Which sample, and which of its views: `position` counts the samples of an epoch in their shuffled order."""
-
-    epoch: int
-    position: int
-    sample: int
 
 
 class Batch(NamedTuple):
@@ -85,8 +79,6 @@ class CornerDataset(Dataset[Batch]):
         max_objects: int = 128,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        # Before workers fork: one born while another thread holds OpenCV's pool would wait for it for ever.
-        cv2.setNumThreads(0)
         self.samples, self.card, self.size, self.seed = data.samples, card, size, seed
         self.config = config if config is not None else AugmentConfig()
         self.map_size = (-(-size[0] // stride), -(-size[1] // stride))
@@ -98,6 +90,10 @@ class CornerDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker that is not forked: it reads images itself, rather than be sent a gigabyte of them."""
+        return {**self.__dict__, "cache": None}
 
     def crowded(self) -> list[str]:
         """A report line for each image with more objects than the targets have rows."""
@@ -168,41 +164,12 @@ class CornerDataset(Dataset[Batch]):
         return max(1, round(factor * full[0])), max(1, round(factor * full[1]))
 
 
-class EpochSampler:
-    """Keys of each batch of one process.
-
-    Every epoch is shuffled anew by (seed, epoch). Its last batch is filled up from the epoch's beginning, so that all
-    batches are whole. Process r of w takes the r-th of w equal slices of each batch. Set `epoch` and `first_step`
-    before iterating. Raises TrainingError if the slices would not be equal.
-    """
-
-    def __init__(self, length: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
-        if batch_size % world:
-            raise TrainingError(
-                f"a batch of {batch_size} images cannot be shared equally by {world} processes; "
-                f"choose --batch-size {-(-batch_size // world) * world}."
-            )
-        self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
-        self.epoch = self.first_step = 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-self.length // self.batch_size)
-
-    def __len__(self) -> int:
-        return self.steps_per_epoch - self.first_step
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        order = np.resize(order, self.steps_per_epoch * self.batch_size)
-        share = self.batch_size // self.world
-        for step in range(self.first_step, self.steps_per_epoch):
-            start = step * self.batch_size + self.rank * share
-            yield [Key(self.epoch, place, int(order[place])) for place in range(start, start + share)]
-
-
 class TrainBatches:
-    """The batches of a training run, for one of its processes. Report lines go to `report`, each once."""
+    """The batches of a training run, for one of its processes. Report lines go to `report`, each once.
+
+    A batch has no more images than there are: `batch_size`, over all processes, is at most their number. Until `close`,
+    OpenCV has no threads of its own in this process. Raises TrainingError if processes cannot share a batch equally.
+    """
 
     def __init__(
         self,
@@ -216,6 +183,21 @@ class TrainBatches:
         report: Callable[[str], None] | None = None,
     ) -> None:
         _check_size(config.size, network)
+        self._report = report if report is not None else _log.warning
+        self._reported: set[str] = set()
+        self.batch_size = config.batch_size
+        if config.batch_size > len(data):
+            self.batch_size = len(data) // world * world
+            if self.batch_size == 0:
+                raise TrainingError(f"{len(data)} images cannot be shared by {world} processes; start fewer of them.")
+            if rank == 0:
+                asked = f"{self.batch_size} images instead of the {config.batch_size} asked for"
+                self._tell([f"a batch has {asked}: the data set has {len(data)}"])
+        self._sampler = EpochSampler(len(data), self.batch_size, seed=config.seed, rank=rank, world=world)
+        # Before workers fork: one born while another thread holds OpenCV's pool would wait for it for ever.
+        self._opencv_threads: int | None = cv2.getNumThreads()
+        cv2.setNumThreads(0)
+        start_method = get_start_method(allow_none=True) or get_all_start_methods()[0]  # the first is the default
         dataset = CornerDataset(
             data,
             card,
@@ -224,20 +206,26 @@ class TrainBatches:
             config=config.augment,
             seed=config.seed,
             radius=config.radius,
+            cache_bytes=CACHE_BYTES if start_method == "fork" or not config.workers else 0,
         )
-        self._sampler = EpochSampler(len(dataset), config.batch_size, seed=config.seed, rank=rank, world=world)
-        self._report = report if report is not None else _log.warning
-        self._reported: set[str] = set()
         if rank == 0:
             self._tell(dataset.crowded())
-        self._loader = train_loader(dataset, self._sampler, workers=config.workers)
+        self._loader: DataLoader[Batch] | None = train_loader(dataset, self._sampler, workers=config.workers)
 
     @property
     def steps_per_epoch(self) -> int:
         return self._sampler.steps_per_epoch
 
+    def close(self) -> None:
+        """End the workers, and give OpenCV its threads back: later work in this process wants them."""
+        self._loader = None
+        if self._opencv_threads is not None:
+            cv2.setNumThreads(self._opencv_threads)
+            self._opencv_threads = None
+
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from `first_step` on."""
+        assert self._loader is not None, "closed"
         self._sampler.epoch, self._sampler.first_step = epoch, first_step
         for batch in self._loader:
             self._tell(batch.problems)

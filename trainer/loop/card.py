@@ -13,15 +13,25 @@ from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.cost import count_macs, count_parameters
 from cornernet.trainer.network.presets import PRESET_DECODERS
 
+INPUT = ("channel_order", "mean", "std", "fill")
+"""The fields of a card that say how pixels reach the network."""
 
-def make_card(config: TrainConfig, network: CornerNet, data: CocoDataset) -> ModelCard:
-    """The card of a network trained on `data`: classes, canvas rule, decoder, cost."""
+
+def make_card(
+    config: TrainConfig, network: CornerNet, data: CocoDataset, *, sees_like: ModelCard | None = None
+) -> ModelCard:
+    """The card of a network trained on `data`: classes, canvas rule, decoder, cost.
+
+    sees_like: the card of the weights it starts from: colours, mean, deviation and padding stay theirs.
+    """
     decoder = PRESET_DECODERS.get(config.preset, Decoder())
     changes = {"top_k": config.top_k, "num_dets": config.num_dets, "max_distance": config.max_distance}
     decoder = decoder.model_copy(update={key: value for key, value in changes.items() if value is not None})
     multiple = network.config.size_multiple
     canvas = tuple(-(-side // multiple) * multiple for side in config.size)
+    sight = {name: getattr(sees_like, name) for name in INPUT} if sees_like is not None else {}
     return ModelCard(
+        **sight,
         name=network.config.name,
         class_names=data.class_names,
         category_ids=data.category_ids,

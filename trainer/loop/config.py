@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cornernet.engine.errors import TrainingError
+from cornernet.engine.printable import printable
 from cornernet.trainer.data.augment import AugmentConfig
 
 
@@ -51,6 +55,7 @@ class TrainConfig(BaseModel):
     num_dets: int | None = Field(None, ge=1, le=3840, description="candidate boxes; None: the preset's")
     max_distance: float | None = Field(None, gt=0, description="embedding threshold of the decoder; None: 0.5")
     validate_every: int = Field(5, ge=1, description="epochs between two measurements of validation AP")
+    patience: int | None = Field(None, ge=1, description="end after so many validations without a better AP")
     checkpoint_every: int = Field(1, ge=1, description="epochs between two resume files")
     log_every: int = Field(10, ge=1, description="optimiser steps between two lines of metrics.jsonl")
 
@@ -61,18 +66,26 @@ class TrainConfig(BaseModel):
         if file is not None:
             try:
                 values = tomllib.loads(file.read_text(encoding="utf-8"))
-            except (OSError, tomllib.TOMLDecodeError) as error:
-                raise TrainingError(f"{file}: cannot be read as TOML: {error}") from error
+            except (OSError, ValueError) as error:  # wrong TOML and text that is not UTF-8 are ValueErrors
+                raise TrainingError(f"{printable(file)}: cannot be read as TOML: {error}") from error
         values.update({key: value for key, value in overrides.items() if value is not None})
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise TrainingError(
-                f"training configuration {file or ''}: {key}: {first['msg']} (got {first['input']!r}). "
-                f"Known keys: {', '.join(sorted(cls.model_fields))}."
-            ) from error
+            origin = f" {printable(file)}" if file is not None else ""
+            raise TrainingError(f"training configuration{origin}: {_explain(error.errors()[0])}") from error
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """What is wrong with one setting, in a sentence: `problem` is an entry of pydantic's list of errors."""
+    *outer, last = [str(part) for part in problem["loc"]]
+    key = ".".join([*outer, last])
+    if problem["type"] != "extra_forbidden":
+        return f"{key} is {short(problem['input'])}; {problem['msg'].replace('Input should', 'it should')}."
+    fields = AugmentConfig.model_fields if outer == ["augment"] else TrainConfig.model_fields
+    meant = get_close_matches(last, fields, n=1)
+    suggestion = f"did you mean {'.'.join([*outer, meant[0]])}? " if meant else ""
+    return f"there is no {key}; {suggestion}Known are {', '.join(sorted(fields))}."
 
 
 def learning_rate_at(step: int, total: int, config: TrainConfig) -> float:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
+# Its functions have the group of all processes, as it is at import, for a default value, for ever. torch imports it for
+# DistributedDataParallel; imported here, before there is a group, it keeps none alive (see `leave_ranks`).
+import torch.distributed.nn.functional
+
 from cornernet.engine.errors import TrainingError
+
+# Of NCCL 10 minutes, of gloo 30: too short to wait for a validation, a large file, or the reading of many pictures.
+_PATIENCE = timedelta(days=365)
+_patient: list[dist.ProcessGroup] = []
+"""A group of all processes, on the CPU, in which they wait for each other without limit; empty if there is only one."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,32 @@ class Ranks:
     def is_main(self) -> bool:
         return self.rank == 0
 
+    def on_main(self, work: Callable[[], float | None]) -> float:
+        """Do `work` in process 0 while the others wait, however long it takes; its number (None: 0) goes to all.
+
+        If it fails, it fails in all of them: TrainingError in the others.
+        """
+        value, error = 0.0, None
+        if self.is_main:
+            try:
+                value = work() or 0.0
+            except BaseException as failure:
+                error = failure
+        for group in _patient:
+            message = torch.tensor([float(error is not None), value], dtype=torch.float64)
+            dist.broadcast(message, src=0, group=group)
+            if not self.is_main and message[0]:
+                raise TrainingError("process 0 of this training failed; its own message says why.")
+            value = float(message[1])
+        if error is not None:
+            raise error
+        return value
+
+
+def is_main_process() -> bool:
+    """Whether this process, of those that torchrun started, is the one that speaks to people."""
+    return os.environ.get("RANK", "0") == "0"
+
 
 def join_ranks(device: str | None = None) -> Ranks:
     """Join the group that torchrun started, or stand alone. Device: as asked, else this rank's GPU, else the CPU."""
@@ -33,6 +71,8 @@ def join_ranks(device: str | None = None) -> Ranks:
         torch.cuda.set_device(chosen)
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    if world > 1 and not _patient:
+        _patient.append(dist.new_group(backend="gloo", timeout=_PATIENCE))
     return Ranks(rank, world, chosen)
 
 
@@ -52,7 +92,15 @@ def _chosen_device(asked: str | None, local_rank: int) -> torch.device:
 
 
 def leave_ranks() -> None:
+    """Leave the group, and end its threads. A model that is wrapped for several processes must be let go before.
+
+    The threads of a gloo group live as long as anything refers to it, such as a wrapped model. One that drops its last
+    tensor while the interpreter ends is killed by that in the middle of C++ code, and with it the whole process:
+    "terminate called without an active exception".
+    """
     if dist.is_initialized():
+        _patient.clear()
+        gc.collect()  # wrapped models are parts of cycles
         dist.destroy_process_group()
 
 

@@ -8,6 +8,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
+class Interrupted(Exception):
+    """Raised where long work is given up because a signal asked for it."""
+
+
 class Interrupt:
     """`asked` turns true at the first signal. Only the main thread can take signals; elsewhere this does nothing."""
 
@@ -24,6 +28,11 @@ class Interrupt:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal came: for callbacks of work that may be given up."""
+        if self.asked:
+            raise Interrupted
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

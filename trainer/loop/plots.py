@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 
 from cornernet.engine.errors import ImageError
+from cornernet.engine.installation import missing
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
-from cornernet.engine.results.picture_file import write_picture
+from cornernet.engine.results.picture_file import MARK, write_picture
 from cornernet.engine.scoring.coco import Sample
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
+try:
+    # Figures of their own: pyplot would choose how every figure of the process is shown, a notebook's too.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ModuleNotFoundError as error:
+    raise missing("matplotlib", "drawing a training run") from error
 
 LOSS_TERMS = ("focal", "pull", "push", "offset")
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl; a line cut short by a crash is left out."""
-    lines = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return lines
 
 
 def plot_losses(metrics: Sequence[dict[str, Any]], output: Path) -> None:
     """Total loss and its four terms (Eq. 8) over optimiser steps, with the learning rate beneath."""
     rows = [row for row in metrics if "loss" in row]
     steps = [row["step"] for row in rows]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, height_ratios=(4, 1))
+    figure = _figure((8, 6))
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top.plot(steps, [row["loss"] for row in rows], label="total", color="black", linewidth=1.8)
     for term in LOSS_TERMS:
         top.plot(steps, [row[term] for row in rows], label=term, linewidth=1.1)
@@ -53,7 +46,8 @@ def plot_losses(metrics: Sequence[dict[str, Any]], output: Path) -> None:
 def plot_ap(metrics: Sequence[dict[str, Any]], output: Path) -> None:
     """Validation AP and AP50 over epochs, measured through the deployed decoder and post-processing."""
     rows = [row for row in metrics if "AP" in row]
-    figure, axis = plt.subplots(figsize=(8, 4))
+    figure = _figure((8, 4))
+    axis = figure.subplots()
     for name, style in (("AP", "o-"), ("AP50", "s--")):
         axis.plot([row["epoch"] for row in rows], [row[name] for row in rows], style, label=name, markersize=4)
     axis.set(xlabel="epoch", ylabel="average precision", ylim=(0, 1), title="Validation AP (COCO, IoU .5:.95)")
@@ -61,13 +55,18 @@ def plot_ap(metrics: Sequence[dict[str, Any]], output: Path) -> None:
     _finish(figure, (axis,), output)
 
 
-def _finish(figure: Any, axes: Sequence[Any], output: Path) -> None:
+def _figure(size_inch: tuple[float, float]) -> Figure:
+    figure = Figure(figsize=size_inch)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finish(figure: Figure, axes: Sequence[Any], output: Path) -> None:
     for axis in axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(output, dpi=110)
-    plt.close(figure)
+    figure.savefig(output, dpi=110, metadata={"Software": MARK})
 
 
 def draw_beside_truth(
@@ -115,7 +114,8 @@ def draw_beside_truth(
 def draw_scaled(image: np.ndarray, found: Detections, scale: float, *, scores: bool = True) -> np.ndarray:
     """The picture at another size with its boxes, so that lines and letters keep theirs."""
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=method)
+    height, width = (max(1, round(scale * side)) for side in image.shape[:2])  # a picture of 1 px would vanish
+    scaled = cv2.resize(image, (width, height), interpolation=method)
     return replace(found, boxes=found.boxes * np.float32(scale)).draw(scaled, scores=scores)
 
 

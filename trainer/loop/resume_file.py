@@ -114,6 +114,10 @@ def _is_scaler(value: Any) -> bool:
     )
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
@@ -124,8 +128,13 @@ _STRUCTURE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer": (_is_optimizer, "the state of Adam"),
     "averaged": (_is_tensors, "tensors by name"),
     "scaler": (_is_scaler, "the state of a gradient scaler"),
-    "step": (lambda value: type(value) is int and value >= 0, "a number of steps"),
+    "step": (_is_count, "a number of steps"),
     "best_ap": (_is_number, "a number"),
+    "validated": (_is_count, "a number of epochs"),
+    "without_gain": (_is_count, "a number of validations"),
+    "steps_per_epoch": (_is_count, "a number of steps"),
+    "network_config": (lambda value: isinstance(value, dict), "the description of a network"),
+    "card": (lambda value: isinstance(value, str), "a model card"),
 }
 """Each entry of `TrainState.as_dict`: whether a value can be it, and what was expected."""
 

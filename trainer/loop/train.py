@@ -1,51 +1,62 @@
-"""The training loop (section 4.1): batches in, checkpoints, metrics and pictures out.
+"""The training run (section 4.1): batches in, checkpoints, metrics and pictures out.
 
 A run directory holds
     last.pt              resume file: weights, optimiser, step (tensors and plain containers only)
     last.safetensors     weights with the model card: what `cornernet export` takes
     best.safetensors     the same at the best validation AP
-    metrics.jsonl        a line every `log_every` steps and a line per validation
+    metrics.jsonl        a line every `log_every` steps and at the end of each epoch, and a line per validation
     losses.png, ap.png, predictions.png
+    run.lock             while a process trains there
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import time
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from cornernet.engine.errors import TrainingError
+from cornernet.engine.errors import CornerNetError, TrainingError
 from cornernet.engine.model_card import ModelCard
+from cornernet.engine.printable import printable
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.trainer.data.dataset import Batch, TrainBatches
-from cornernet.trainer.loop import plots, resume_file
+from cornernet.trainer.loop import resume_file
 from cornernet.trainer.loop.card import make_card
 from cornernet.trainer.loop.config import TrainConfig, learning_rate_at
 from cornernet.trainer.loop.distributed import Ranks, any_rank, join_ranks, leave_ranks, sum_over_ranks
-from cornernet.trainer.loop.interrupt import Interrupt
-from cornernet.trainer.loop.losses import LossTerms, ObjectCounts, corner_loss, count_objects
+from cornernet.trainer.loop.failures import check_finite, continuation, explained
+from cornernet.trainer.loop.interrupt import Interrupt, Interrupted
+from cornernet.trainer.loop.losses import LossTerms
+from cornernet.trainer.loop.metrics_file import append_metrics, cut_metrics, drop_metrics
+from cornernet.trainer.loop.optimise import optimise, wrap
+from cornernet.trainer.loop.origin import adopt, network_of, transfer
+from cornernet.trainer.loop.pictures import draw_run
 from cornernet.trainer.loop.progress import Progress
+from cornernet.trainer.loop.run_lock import locked
 from cornernet.trainer.loop.state import TrainState
-from cornernet.trainer.loop.validation import measure_ap, predict_samples
+from cornernet.trainer.loop.validation import check_validation, measure_ap
 from cornernet.trainer.network import checkpoint
 from cornernet.trainer.network.corner_net import CornerNet
-from cornernet.trainer.network.presets import preset
+from cornernet.trainer.network.presets import NetworkConfig
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """How a run ended. best_ap is -1 if it was never measured."""
+    """How a run ended. best_ap is -1 if it was never measured; stopped_early: `patience` ended it."""
 
     output: Path
     steps: int
     best_ap: float
     interrupted: bool
+    stopped_early: bool = False
 
 
 def train(
@@ -61,174 +72,226 @@ def train(
 ) -> TrainReport:
     """Train `config.preset` on `train_data`, validate on `val_data`, leave everything in `output`.
 
-    resume continues an interrupted run exactly; init starts from the weights of a checkpoint (fine-tuning).
-    Raises TrainingError if the loss stops being finite or a checkpoint cannot be written; the last good one stays.
+    resume continues an interrupted run exactly. init starts from the weights of a checkpoint (fine-tuning): its
+    network, colours and normalisation are taken over; only what belongs to classes that it does not know starts anew.
+
+    Raises:
+        TrainingError: the loss stops being finite, memory is full, a file cannot be written, another training is in
+            `output`, `config` contradicts the checkpoint, a validation fails. The last good checkpoint stays.
+        DatasetError: the validation data cannot be scored with the classes of the training data. No step is done.
+        ModelError: `init` cannot be used.
     """
     ranks = join_ranks(device)
     try:
-        run = _Run(config, train_data, val_data, output, ranks)
-        if resume:
-            run.state.restore(resume_file.load_resume(output / "last.pt"))
-        elif (output / "last.pt").exists():
-            raise TrainingError(f"{output} already holds a run; continue it with --resume or choose another directory.")
-        elif init is not None:
-            checkpoint.transfer_weights(run.state.network, checkpoint.read_safetensors(init)[1])
-        with Progress(config.epochs, enabled=ranks.is_main and not quiet) as progress, Interrupt() as interrupt:
-            return run.to_the_end(progress, interrupt)
+        with ExitStack() as stack:
+            ranks.on_main(lambda: stack.enter_context(locked(output)))
+            stack.enter_context(explained(output / "last.pt"))
+            run = _start(config, train_data, val_data, output, ranks, resume=resume, init=init)
+            stack.callback(run.close)
+            progress = stack.enter_context(Progress(config.epochs, enabled=ranks.is_main and not quiet))
+            return run.to_the_end(progress, stack.enter_context(Interrupt()))
     finally:
         leave_ranks()
+
+
+def _start(
+    config: TrainConfig,
+    train_data: CocoDataset,
+    val_data: CocoDataset | None,
+    output: Path,
+    ranks: Ranks,
+    *,
+    resume: bool,
+    init: Path | None,
+) -> _Run:
+    last = output / "last.pt"
+    if resume:
+        saved = resume_file.load_resume(last)
+        found = NetworkConfig.from_dict(saved["network_config"])
+        card = ModelCard.from_json(saved["card"], origin=str(last))
+        run = _Run(adopt(config, found, last), train_data, val_data, output, ranks, network=found, sees_like=card)
+        run.resume(saved, card)
+        return run
+    if last.exists():
+        raise TrainingError(
+            f"{printable(output)} already holds a run; continue it with --resume or choose another directory."
+        )
+    if init is None:
+        run = _Run(config, train_data, val_data, output, ranks)
+    else:
+        source, card = checkpoint.load_checkpoint(init)
+        config = adopt(config, source.config, init)
+        run = _Run(config, train_data, val_data, output, ranks, network=source.config, sees_like=card)
+        taken = transfer(run.state.network, run.card, source, card)
+        run.say(f"{printable(init)}: {taken} (network {source.config.name}, {card.channel_order.upper()} pictures)")
+    ranks.on_main(lambda: drop_metrics(output / "metrics.jsonl"))
+    return run
 
 
 class _Run:
     """One process's part of a run."""
 
     def __init__(
-        self, config: TrainConfig, train_data: CocoDataset, val_data: CocoDataset | None, output: Path, ranks: Ranks
+        self,
+        config: TrainConfig,
+        train_data: CocoDataset,
+        val_data: CocoDataset | None,
+        output: Path,
+        ranks: Ranks,
+        *,
+        network: NetworkConfig | None = None,
+        sees_like: ModelCard | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
-        network = CornerNet(preset(config.preset, len(train_data.class_names), corner_pooling=config.corner_pooling))
+        classes = len(train_data.class_names)
+        description = network_of(config, classes) if network is None else replace(network, num_classes=classes)
+        bare = CornerNet(description)
         if config.sync_batch_norm and ranks.world > 1:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        self.config, self.ranks, self.output = config, ranks, output
-        self.card: ModelCard = make_card(config, network, train_data)
-        self.val_data = val_data
-        self.state = TrainState(config, network, ranks.device)
-        self.model = _wrap(self.state.network, config, ranks)
-        self.batches = TrainBatches(train_data, network.config, self.card, config, rank=ranks.rank, world=ranks.world)
+            bare = nn.SyncBatchNorm.convert_sync_batchnorm(bare)
+        self.config, self.ranks, self.output, self.val_data = config, ranks, output, val_data
+        self.card: ModelCard = make_card(config, bare, train_data, sees_like=sees_like)
+        self._said: set[str] = set()
+        if val_data is not None:
+            for note in check_validation(self.card, val_data):
+                self.say(f"validation: {note}")
+        self.batches = TrainBatches(train_data, description, self.card, config, rank=ranks.rank, world=ranks.world)
+        self.state = TrainState(
+            config, bare, ranks.device, card=self.card, steps_per_epoch=self.batches.steps_per_epoch
+        )
+        self.model = wrap(self.state.network, config, ranks)
+
+    def resume(self, saved: dict[str, Any], card: ModelCard) -> None:
+        """Continue from a resume file, `saved`, whose card is `card`. Raises TrainingError."""
+        if card.class_names != self.card.class_names:
+            raise TrainingError("cannot resume: the training data has other classes than before; start a new run.")
+        self.state.restore(saved)
+        state, file = self.state, self.output / "metrics.jsonl"
+        self.ranks.on_main(lambda: cut_metrics(file, step=state.step, validated=state.validated))
+
+    def close(self) -> None:
+        """Let go of what other processes and threads have a part in; `leave_ranks` asks for that."""
+        self.model = self.state.network
+        self.batches.close()
+
+    def say(self, line: str) -> None:
+        """Tell people something, once."""
+        if self.ranks.is_main and line not in self._said:
+            self._said.add(line)
+            _log.warning("%s", line)
 
     def to_the_end(self, progress: Progress, interrupt: Interrupt) -> TrainReport:
-        config, state, per_epoch = self.config, self.state, self.batches.steps_per_epoch
+        state, per_epoch = self.state, self.batches.steps_per_epoch
         self.logged = (state.step, time.perf_counter())
-        interrupted = False
-        while state.step < config.epochs * per_epoch and not interrupted:
+        interrupted = self._validate_if_due(progress, interrupt)  # the one that an interruption prevented
+        while not (interrupted or self._is_over()):
             epoch, done = divmod(state.step, per_epoch)
             for batch in self.batches.epoch(epoch, first_step=done):
                 self._step(batch, progress)
                 interrupted = any_rank(interrupt.asked, self.ranks.device)
                 if interrupted:
                     break
-            else:
-                epoch += 1
-                last = epoch == config.epochs
-                if last or epoch % config.validate_every == 0:
-                    self._validate(epoch, progress)
-                if last or epoch % config.checkpoint_every == 0:
-                    self._save()
-                progress.epoch_done(epoch)
-        if interrupted:
-            self._save()
-        if self.ranks.is_main:
-            self._draw()
-        return TrainReport(self.output, state.step, state.best_ap, interrupted)
+            before = time.perf_counter()
+            if interrupted or self._awaits_validation() or self._ends_epoch(self.config.checkpoint_every):
+                self._save()
+            if not interrupted:
+                interrupted = self._validate_if_due(progress, interrupt)
+                progress.epoch_done(epoch + 1)
+            self.logged = (self.logged[0], self.logged[1] + time.perf_counter() - before)  # only steps count
+        self.ranks.on_main(self._draw)
+        self.close()
+        unfinished = interrupted and (self._awaits_validation() or not self._is_over())
+        early = not unfinished and state.step < self.config.epochs * per_epoch
+        return TrainReport(self.output, state.step, state.best_ap, unfinished, early)
+
+    def _is_over(self) -> bool:
+        state, patience = self.state, self.config.patience
+        if state.step >= self.config.epochs * self.batches.steps_per_epoch:
+            return True
+        return patience is not None and state.without_gain >= patience
+
+    def _ends_epoch(self, every: int) -> bool:
+        """Whether this step is the last of an epoch, and of the last one or of one in `every`."""
+        epoch, rest = divmod(self.state.step, self.batches.steps_per_epoch)
+        return rest == 0 and epoch > 0 and (epoch == self.config.epochs or epoch % every == 0)
 
     def _step(self, batch: Batch, progress: Progress) -> None:
-        config, state = self.config, self.state
-        rate = learning_rate_at(state.step, config.epochs * self.batches.steps_per_epoch, config)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        terms = self._forward_backward(batch)
-        state.step += 1
-        if state.step % config.log_every == 0 or state.step == 1:
+        config, state, per_epoch = self.config, self.state, self.batches.steps_per_epoch
+        rate = learning_rate_at(state.step, config.epochs * per_epoch, config)
+        terms = optimise(self.model, state, batch, self.ranks, rate)
+        # The end of an epoch too: what is shown there must not be of a step long ago.
+        if state.step % config.log_every == 0 or state.step == 1 or state.step % per_epoch == 0:
             self._log(terms, rate, progress)
-
-    def _forward_backward(self, batch: Batch) -> LossTerms:
-        config, state, device = self.config, self.state, self.ranks.device
-        batch = batch.to(device, channels_last=config.channels_last)
-        self.model.train()
-        if config.freeze_batch_norm:
-            _freeze_batch_norm(self.model)
-        with _autocast(config, device):
-            stacks = self.model(batch.images)
-        terms = corner_loss(
-            stacks,
-            batch.targets,
-            pull_weight=config.pull_weight,
-            push_weight=config.push_weight,
-            offset_weight=config.offset_weight,
-            counts=ObjectCounts(*sum_over_ranks(torch.stack(count_objects(batch.targets))).unbind()),
-            processes=self.ranks.world,
-        )
-        state.optimizer.zero_grad(set_to_none=True)
-        state.scaler.scale(terms.total).backward()
-        if config.gradient_clip is not None:
-            state.scaler.unscale_(state.optimizer)
-            nn.utils.clip_grad_norm_(state.network.parameters(), config.gradient_clip)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        if state.averaged is not None:
-            state.averaged.update_parameters(state.network)
-        return terms
 
     def _log(self, terms: LossTerms, rate: float, progress: Progress) -> None:
         values = [round(value, 6) for value in (sum_over_ranks(torch.stack(terms)) / self.ranks.world).tolist()]
         row = {"step": self.state.step, **dict(zip(("loss", "focal", "pull", "push", "offset"), values, strict=True))}
-        self._check_finite(row["loss"])
+        check_finite(row["loss"], self.state.step, self.output)
         before, self.logged = self.logged, (self.state.step, time.perf_counter())
         seconds_per_step = (self.logged[1] - before[1]) / (self.logged[0] - before[0])
-        row |= {"learning_rate": rate, "images_per_second": round(self.config.batch_size / seconds_per_step, 2)}
-        self._append(row)
+        row |= {"learning_rate": rate, "images_per_second": round(self.batches.batch_size / seconds_per_step, 2)}
+        self._record(row)
         progress.step(self.state.step / self.batches.steps_per_epoch, row)
 
-    def _check_finite(self, loss: float) -> None:
-        if loss - loss != 0:  # NaN or infinite
-            kept = self.output / "last.pt"
-            raise TrainingError(
-                f"the loss became {loss} at step {self.state.step}. "
-                + (f"The last good checkpoint is {kept}. " if kept.exists() else "No checkpoint had been written yet. ")
-                + "Try a smaller --learning-rate, --set gradient_clip=10, or --precision fp32."
-            )
+    def _awaits_validation(self) -> bool:
+        epoch = self.state.step // self.batches.steps_per_epoch
+        due = self.val_data is not None and self._ends_epoch(self.config.validate_every)
+        return due and epoch > self.state.validated
 
-    def _validate(self, epoch: int, progress: Progress) -> None:
-        if not self.ranks.is_main or self.val_data is None:
-            return
-        report = measure_ap(self.state.deployable, self.card, self.val_data, self.ranks.device)
-        self._append({"step": self.state.step, "epoch": epoch, **report.stats.values})
-        ap = report.stats["AP"]
-        progress.validated(ap)
-        if ap > self.state.best_ap:
-            self.state.best_ap = ap
+    def _validate_if_due(self, progress: Progress, interrupt: Interrupt) -> bool:
+        """Measure AP at the end of an epoch, after its weights are saved. True if a signal asks the run to end."""
+        if not self._awaits_validation():
+            return False
+        state, epoch = self.state, self.state.step // self.batches.steps_per_epoch
+        ap = self.ranks.on_main(lambda: self._measure(epoch, interrupt))
+        if ap == ap:  # NaN: interrupted
+            gained = self._is_best(ap)
+            state.best_ap, state.without_gain = (ap, 0) if gained else (state.best_ap, state.without_gain + 1)
+            state.validated = epoch
+            progress.validated(ap)
+            self.ranks.on_main(self._save_state)
+        return any_rank(interrupt.asked, self.ranks.device)
+
+    def _is_best(self, ap: float) -> bool:
+        return self.state.validated == 0 or ap > self.state.best_ap
+
+    def _measure(self, epoch: int, interrupt: Interrupt) -> float:
+        """Validation AP, NaN if a signal ended it. In process 0 only."""
+        assert self.val_data is not None
+        share = self.batches.batch_size // self.ranks.world  # what fits with gradients fits without
+        try:
+            report = measure_ap(self.state.deployable, self.card, self.val_data, self.ranks.device,
+                                batch_size=min(8, share), progress=lambda images: interrupt.check())  # fmt: skip
+        except Interrupted:
+            return float("nan")
+        except CornerNetError as error:
+            then = continuation(self.output / "last.pt")
+            raise TrainingError(f"the validation after epoch {epoch} failed: {error}{then}") from error
+        for image, message in report.errors:
+            self.say(f"validation: {image}: {message}; its objects count as not found")
+        row = {"step": self.state.step, "epoch": epoch, **report.stats.values}
+        self._record(row | ({"unusable_images": len(report.errors)} if report.errors else {}))
+        if self._is_best(report.stats["AP"]):
             checkpoint.save_checkpoint(self.output / "best.safetensors", self.state.deployable, self.card)
+        return report.stats["AP"]
 
     def _save(self) -> None:
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.state.network.parameters()):
-            self._check_finite(float("nan"))
-        if self.ranks.is_main:
-            checkpoint.save_checkpoint(self.output / "last.safetensors", self.state.deployable, self.card)
-            resume_file.save_resume(self.output / "last.pt", self.state.as_dict())
+        self.ranks.on_main(self._save_all)
 
-    def _append(self, row: dict[str, float]) -> None:
+    def _save_all(self) -> None:
+        for tensor in self.state.network.state_dict().values():
+            if not bool(torch.isfinite(tensor).all()):
+                check_finite(float("nan"), self.state.step, self.output)
+        checkpoint.save_checkpoint(self.output / "last.safetensors", self.state.deployable, self.card)
+        self._save_state()
+
+    def _save_state(self) -> None:
+        resume_file.save_resume(self.output / "last.pt", self.state.as_dict())
+
+    def _record(self, row: dict[str, Any]) -> None:
         if self.ranks.is_main:
-            self.output.mkdir(parents=True, exist_ok=True)
-            with (self.output / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            append_metrics(self.output / "metrics.jsonl", row)
 
     def _draw(self) -> None:
-        metrics = plots.read_metrics(self.output / "metrics.jsonl")
-        plots.plot_losses(metrics, self.output / "losses.png")
-        if self.val_data is not None:
-            plots.plot_ap(metrics, self.output / "ap.png")
-            samples = self.val_data.samples[:8]
-            found = predict_samples(self.state.deployable, self.card, samples, self.ranks.device)
-            plots.draw_beside_truth(samples, found, self.card.class_names, self.output / "predictions.png")
-
-
-def _wrap(network: CornerNet, config: TrainConfig, ranks: Ranks) -> nn.Module:
-    """What the forward pass runs through; the state keeps the bare network."""
-    model: nn.Module = network
-    if ranks.world > 1:
-        ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-        model = nn.parallel.DistributedDataParallel(model, device_ids=ids)
-    return torch.compile(model) if config.compile else model  # type: ignore[return-value]
-
-
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.eval()
-
-
-def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
-    if config.precision == "fp32":
-        return nullcontext()
-    kind = torch.bfloat16 if config.precision == "bf16" else torch.float16
-    return torch.autocast(device.type, kind)
+        problem = draw_run(self.output, self.state.deployable, self.card, self.val_data, self.ranks.device)
+        if problem is not None:
+            self.say(f"the pictures of the run could not all be drawn: {problem}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
+from cornernet.engine.printable import printable
 from cornernet.trainer.network.backbones import build_backbone
 from cornernet.trainer.network.corner_net import CornerModules, CornerNet, StackHeads
 from cornernet.trainer.network.presets import NetworkConfig
@@ -32,10 +35,24 @@ def save_checkpoint(path: Path, network: CornerNet, card: ModelCard) -> None:
 
 
 def cannot_write(path: Path, error: Exception) -> TrainingError:
-    """What is said when a file cannot be written; how to continue only where a run can be continued."""
-    kept = f"the last good file {path} is kept" if path.exists() else "nothing was written before"
+    """What is said when a file cannot be written: the cure for this cause, and --resume where there is a run."""
+    kept = f"the last good file {printable(path)} is kept" if path.exists() else "nothing was written before"
     then = "run again with --resume" if path.with_name("last.pt").exists() else "try again"
-    return TrainingError(f"cannot write {path}: {error}; {kept}. Free some disk space, then {then}.")
+    return TrainingError(f"cannot write {printable(path)}: {error}; {kept}. {_cure(path, error)}then {then}.")
+
+
+def _cure(path: Path, error: Exception) -> str:
+    if isinstance(error, RuntimeError):  # torch's writer names no cause
+        try:
+            return f"{shutil.disk_usage(path.parent).free / 1e9:.1f} GB are free there; see that they suffice, "
+        except OSError:
+            return f"See that {printable(path.parent)} can be written to, "
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Free some disk space, "
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"Make {printable(path.parent)} writable, "
+    return "Mend that, "
 
 
 def load_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
@@ -111,6 +128,9 @@ def load_weights(network: CornerNet, state: dict[str, torch.Tensor], *, origin: 
             f"{origin}: {len(missing)} missing, {len(extra)} unexpected and {len(misshapen)} misshapen entries for "
             f"{network.config.name} with {network.config.num_classes} classes ({'; '.join(parts)})."
         )
+    for name, tensor in state.items():
+        if not bool(torch.isfinite(tensor).all()):  # what runtimes make of NaN in a maximum differs
+            raise ModelError(f"{origin}: {name} holds values that are no finite numbers: the training had diverged.")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:  # a type that cannot become the network's own

@@ -16,6 +16,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from cornernet.engine.backends.open import weights_beside
 from cornernet.engine.errors import ModelError
 from cornernet.engine.whole_file import write_whole
 
@@ -85,6 +86,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except Exception as error:  # the library and torch raise many types for a damaged file
         raise ModelError(
-            f"{path}: not a readable safetensors file ({error}). A .pkl or .pth of another project: "
+            weights_beside(path)
+            or f"{path}: not a readable safetensors file ({error}). A .pkl or .pth of another project: "
             "`cornernet import FILE -o model.safetensors`."
         ) from error

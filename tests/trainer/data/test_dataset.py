@@ -1,5 +1,6 @@
 """Batches: a function of seed, epoch and step, whatever makes them and wherever one starts."""
 
+import pickle
 from types import SimpleNamespace
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 from cornernet.engine.errors import DatasetError, TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset, Sample, load_coco
+from cornernet.trainer.data import dataset as dataset_module
 from cornernet.trainer.data.augment import AugmentConfig
 from cornernet.trainer.data.dataset import Batch, CornerDataset, EpochSampler, Key, TrainBatches, collate, train_loader
 from cornernet.trainer.data.shapes import generate_shapes
@@ -96,9 +98,43 @@ def test_an_epoch_shows_every_sample_and_whole_batches_only():
     assert len({key.position for key in keys}) == 12  # a repeated sample is another view of it
 
 
-def test_a_batch_larger_than_the_data_set_repeats_it():
-    (step,) = list(EpochSampler(3, 8, seed=0))
-    assert np.bincount([key.sample for key in step]).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+def test_a_batch_has_no_more_images_than_there_are_and_says_so(shapes):
+    lines = []
+    batches = make_batches(shapes, batch_size=100_000, report=lines.append)
+    (batch,) = batches.epoch(0)
+    assert len(batch.images) == batches.batch_size == 10
+    assert lines == ["a batch has 10 images instead of the 100000 asked for: the data set has 10"]
+    halves = [make_batches(shapes, batch_size=12, rank=rank, world=4, report=lines.append) for rank in range(4)]
+    assert [half.batch_size for half in halves] == [8] * 4 and len(lines) == 2
+    with pytest.raises(TrainingError, match="10 images cannot be shared by 11 processes"):
+        make_batches(shapes, batch_size=11, world=11)
+
+
+def test_opencv_gets_its_threads_back(shapes):
+    cv2.setNumThreads(2)
+    batches = make_batches(shapes, workers=1)
+    next(iter(batches.epoch(0)))
+    assert cv2.getNumThreads() == 1  # none of its own: before workers fork
+    batches.close()
+    assert cv2.getNumThreads() == 2
+    batches.close()
+
+
+def test_images_in_memory_are_not_sent_to_workers_that_are_not_forked(shapes):
+    dataset = CornerDataset(shapes, CARD, size=(64, 64), stride=4)
+    kept = sum(image.nbytes for image in dataset.cache)
+    sent = pickle.dumps(dataset)
+    assert len(sent) < kept / 2
+    for index in range(2):
+        assert_same(pickle.loads(sent)[index], dataset[index])
+
+
+def test_workers_that_are_spawned_make_the_same_batches_and_no_second_copy_of_the_images(shapes, monkeypatch):
+    monkeypatch.setattr(dataset_module, "get_start_method", lambda allow_none: "spawn")
+    batches = make_batches(shapes, workers=1)
+    assert batches._loader.dataset.cache is None
+    for one, other in zip(batches.epoch(0), make_batches(shapes).epoch(0), strict=True):
+        assert_same(one, other)
 
 
 def test_a_batch_that_processes_cannot_share_equally_is_refused():

@@ -51,3 +51,28 @@ def test_cosine_schedule_warms_up_then_falls_to_a_hundredth():
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert all(later <= earlier for earlier, later in pairwise(rates[4:]))
     assert rates[-1] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"epoch": 3}, r"there is no epoch; did you mean epochs\? Known are augment, .*workers\."),
+        ({"augment": {"flips": 0.5}}, r"there is no augment\.flips; did you mean augment\.flip\? Known are border, "),
+        ({"nonsense": 1}, r"there is no nonsense; Known are"),
+        ({"epochs": 0}, r"epochs is 0; it should be greater than or equal to 1\.$"),
+        ({"augment": {"flip": 2}}, r"augment\.flip is 2; it should be less than or equal to 1\.$"),
+        ({"radius": "big"}, r"radius is 'big'; it should be 'object', 'fixed' or 'none'\.$"),
+        ({"preset": 10**400}, r"preset is 1000.*it should be a valid string"),
+    ],
+)
+def test_a_wrong_setting_is_explained_in_a_sentence_with_the_other_keys_only_where_the_key_is_unknown(values, said):
+    with pytest.raises(TrainingError, match=said) as refused:
+        TrainConfig.read(**values)
+    assert len(str(refused.value)) < 700
+
+
+def test_a_configuration_that_is_not_text_is_refused(tmp_path):
+    file = tmp_path / "wrong.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(TrainingError, match="TOML"):
+        TrainConfig.read(file)

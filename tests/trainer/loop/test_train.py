@@ -1,7 +1,7 @@
-"""The loop on a handful of drawn shapes: exact resume, interruption, two processes, things that go wrong."""
+"""The loop on a handful of drawn shapes: what it leaves, what it refuses, how it ends."""
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +13,7 @@ import torch
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.trainer.data.shapes import generate_shapes
+from cornernet.trainer.loop import train as loop
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.resume_file import load_resume, save_resume
 from cornernet.trainer.loop.train import train
@@ -148,47 +149,45 @@ def test_ctrl_c_writes_a_checkpoint_and_tells_how_to_go_on(shapes, tmp_path):
     assert load_resume(output / "last.pt")["step"] >= 1
 
 
-def test_two_processes_train_like_one_with_the_same_batch(shapes, tmp_path):
-    frozen = ["--set", "freeze_batch_norm=true", "--epochs", "2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    alone = [sys.executable, *COMMAND, str(shapes), "-o", str(tmp_path / "one"), *OPTIONS, *frozen]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
-    both = [*torchrun, *COMMAND, str(shapes), "-o", str(tmp_path / "two"), *OPTIONS, *frozen]
-    for command in (alone, both):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    assert all(torch.allclose(one[name].float(), two[name].float(), atol=2e-4) for name in one)
-    for row, twin in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
-        assert row["loss"] == pytest.approx(twin["loss"], rel=1e-4)
+def test_a_second_training_in_a_directory_is_refused_as_long_as_the_first_runs(shapes, tmp_path, monkeypatch):
+    second = []
+
+    def meanwhile(*given):
+        with pytest.raises(TrainingError) as refused:
+            run(shapes, tmp_path / "run", epochs=1, validate=False, resume=bool(second))
+        second.append(str(refused.value))
+        return optimise(*given)
+
+    optimise = loop.optimise
+    monkeypatch.setattr(loop, "optimise", meanwhile)
+    assert run(shapes, tmp_path / "run", epochs=1, validate=False).steps == 3
+    assert all("is in use: process" in text and "disk" not in text for text in second)
+    assert not (tmp_path / "run" / "run.lock").exists()
 
 
-COMPARE_RANKS = """
-import sys, torch, torch.distributed as dist
-from pathlib import Path
-from cornernet.engine.scoring.coco import load_coco
-from cornernet.trainer.loop import train as loop
-from cornernet.trainer.loop.config import TrainConfig
-from cornernet.trainer.loop.progress import Progress
+def test_speed_counts_steps_not_validations(shapes, tmp_path, monkeypatch):
+    clock = [0.0]
 
-config = TrainConfig(preset="tiny", size=(64, 64), batch_size=4, workers=0, epochs=2)
-ranks = loop.join_ranks("cpu")
-run = loop._Run(config, load_coco(Path(sys.argv[1]), "train"), None, Path(sys.argv[2]), ranks)
-with Progress(2, enabled=False) as progress, loop.Interrupt() as interrupt:
-    run.to_the_end(progress, interrupt)
-mine = torch.cat([parameter.detach().flatten() for parameter in run.state.network.parameters()])
-both = [torch.empty_like(mine) for _ in range(ranks.world)]
-dist.all_gather(both, mine)
-assert ranks.world == 2 and torch.equal(both[0], both[1])
-loop.leave_ranks()
-"""
+    def taking(seconds, work):
+        def timed(*given, **named):
+            clock[0] += seconds
+            return work(*given, **named)
+
+        return timed
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loop, "optimise", taking(2, loop.optimise))
+    monkeypatch.setattr(loop, "measure_ap", taking(100, loop.measure_ap))
+    monkeypatch.setattr(loop.checkpoint, "save_checkpoint", taking(50, loop.checkpoint.save_checkpoint))
+    run(shapes, tmp_path / "run", epochs=2, validate_every=1, log_every=2)
+    rows = [row for row in metrics(tmp_path / "run") if "loss" in row]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 6]  # and the end of each epoch, which is what is shown
+    assert {row["images_per_second"] for row in rows} == {2.0}
 
 
-def test_two_processes_end_with_the_same_weights(shapes, tmp_path):
-    script = tmp_path / "compare_ranks.py"
-    script.write_text(COMPARE_RANKS)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"]
-    command = [*torchrun, str(script), str(shapes), str(tmp_path / "run")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+def test_the_loss_that_is_shown_is_of_the_epoch_that_ends(shapes, tmp_path, capsys):
+    config = TrainConfig(**(SMALL | {"epochs": 3, "log_every": 100}))
+    train(config, load_coco(shapes, "train"), None, tmp_path / "run", device="cpu")
+    shown = re.findall(r"epoch \d loss (\S+)", capsys.readouterr().err)
+    losses = {row["step"]: row["loss"] for row in metrics(tmp_path / "run")}
+    assert shown == [f"{losses[step]:.3f}" for step in (3, 6, 9)]

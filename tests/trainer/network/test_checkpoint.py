@@ -1,3 +1,4 @@
+import errno
 import json
 import random
 
@@ -7,6 +8,9 @@ import torch
 
 from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
+from cornernet.trainer.deploy.open_model import open_model
+from cornernet.trainer.import_weights import import_checkpoint
+from cornernet.trainer.loop.resume_file import save_resume
 from cornernet.trainer.network import checkpoint
 from cornernet.trainer.network.checkpoint import NETWORK_KEY
 from cornernet.trainer.network.corner_net import CornerNet
@@ -189,3 +193,34 @@ def test_fine_tuning_copies_what_fits_and_reports_the_rest(network):
     left_out = checkpoint.transfer_weights(target, network.state_dict())
     assert left_out
     assert all("heatmap" in name for name in left_out)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, network, card, value):
+    network.state_dict()["corners.0.top_left.pooled.1.running_var"][0] = value
+    checkpoint.save_checkpoint(tmp_path / "model.safetensors", network, card)
+    with pytest.raises(ModelError, match=r"pooled\.1\.running_var holds values that are no finite numbers"):
+        checkpoint.load_checkpoint(tmp_path / "model.safetensors")
+
+
+def cure(tmp_path, error):
+    return str(checkpoint.cannot_write(tmp_path / "last.safetensors", error))
+
+
+def test_only_a_full_disk_is_to_be_freed_and_only_a_run_with_a_checkpoint_resumed(tmp_path):
+    assert "Free some disk space, then try again" in cure(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+    (tmp_path / "last.pt").touch()
+    assert "then run again with --resume" in cure(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+    assert f"Make {tmp_path} writable" in cure(tmp_path, OSError(errno.EROFS, "Read-only file system"))
+    assert "GB are free there" in cure(tmp_path, RuntimeError("PytorchStreamWriter failed writing file"))
+    for error in (FileNotFoundError(errno.ENOENT, "No such file or directory"), ValueError("F8 is no type")):
+        assert "disk space" not in cure(tmp_path, error)
+
+
+def test_a_resume_file_is_refused_everywhere_with_the_weights_to_use_instead(tmp_path, network, card):
+    checkpoint.save_checkpoint(tmp_path / "last.safetensors", network, card)
+    save_resume(tmp_path / "last.pt", {"step": 1})
+    for read in (checkpoint.load_checkpoint, import_checkpoint, open_model):
+        with pytest.raises(ModelError, match=r"weights to use are .*last\.safetensors"):
+            read(tmp_path / "last.pt")
+    assert open_model(tmp_path / "last.safetensors").card == card

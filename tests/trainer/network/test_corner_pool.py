@@ -120,3 +120,13 @@ def test_maxima_only_grow_towards_the_far_border():
     x = torch.randn(2, 3, 8, 8)
     rows = corner_pool.top_pool(x).unbind(2)
     assert all(bool((above >= below).all()) for above, below in pairwise(rows))
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_a_nan_reaches_everything_that_looks_towards_it_and_nothing_else(corner):
+    a, b = np.random.default_rng(0).normal(size=(2, 1, 2, 9, 13)).astype(np.float32)
+    a[0, 0, 4, 6] = b[0, 1, 2, 12] = b[0, 0, 8, 0] = np.nan
+    pooled = CORNERS[corner][0](torch.from_numpy(a), torch.from_numpy(b))
+    expected = oracles.corner_pool(a, b, corner)
+    assert 0 < np.isnan(expected).sum() < expected.size / 2
+    np.testing.assert_array_equal(pooled.numpy(), expected)
