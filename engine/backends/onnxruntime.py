@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ Provider = str | tuple[str, dict[str, Any]]
 
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+_LONGEST_TRIAL = 30.0
+"""Seconds of one run of the smallest canvas: hourglass-104 takes one, an endless loop for ever."""
 _TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)"}
 _BAD_FILE = (InvalidProtobuf, NoSuchFile, UnicodeDecodeError)  # the last: its own message quotes damaged names
 
@@ -81,9 +84,12 @@ class OnnxRuntimeBackend:
 
     def run(self, canvases: np.ndarray) -> RawDetections:
         """See `Backend.run`. Raises BackendError if ONNX Runtime fails, for example for lack of memory."""
+        return self._run(canvases, None)
+
+    def _run(self, canvases: np.ndarray, options: ort.RunOptions | None) -> RawDetections:
         session = self._require_session()
         try:
-            outputs = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(canvases)})
+            outputs = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(canvases)}, options)
         except Exception as error:  # the binding raises a dozen types that share no base of their own
             raise BackendError(
                 f"ONNX Runtime failed on canvases {canvases.shape} with {', '.join(session.get_providers())}: {error}"
@@ -172,14 +178,24 @@ class OnnxRuntimeBackend:
                 )
 
     def _try_it(self, session: ort.InferenceSession) -> None:
-        """Run one empty canvas, the smallest or the one that the file fixes. Raises ModelError if that fails."""
+        """Run one empty canvas, the smallest or the one that the file fixes. Raises ModelError if that fails, or goes
+        on for so long that the graph must hold an endless loop."""
         side = min(self.card.size_multiple, self.card.max_size)
         fixed = session.get_inputs()[0].shape
         shape = [size if isinstance(size, int) else usual for size, usual in zip(fixed, (1, side, side, 3))]
+        options = ort.RunOptions()
+        watchdog = threading.Timer(_LONGEST_TRIAL, setattr, (options, "terminate", True))
+        watchdog.daemon = True
+        if "TensorrtExecutionProvider" not in self.active_providers:  # it builds engines in its first run, for minutes
+            watchdog.start()
         try:
-            check_detections(self.run(np.zeros(shape, np.uint8)), shape[0], self.card, self.name)
+            raw = self._run(np.zeros(shape, np.uint8), options)
+            check_detections(raw, shape[0], self.card, self.name)
         except (BackendError, ValueError, MemoryError) as error:  # ValueError: a negative or enormous fixed size
-            raise ModelError(f"{self.path}: the graph cannot be run: {error or 'out of memory'}") from error
+            why = f"it had no end after {_LONGEST_TRIAL:g} s" if options.terminate else error or "out of memory"
+            raise ModelError(f"{self.path}: the graph cannot be run: {why}") from error
+        finally:
+            watchdog.cancel()
 
 
 def _name(provider: Provider) -> str:
