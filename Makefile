@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-python test-lowest lint bench gpu-check clean
+.PHONY: quickstart test test-slow test-python test-lowest attack soak lint bench gpu-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -43,6 +43,12 @@ test-lowest:
 	mkdir -p build
 	sed -nE 's/^[^#]*"([a-z-]+)(\[[a-z,]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > $(LOWEST)
 	$(MAKE) test-python CONSTRAINED='--constraint $(LOWEST)'
+
+# Hostile files by the thousand; a new SEED is a new attack. Findings and the table: build/attack/
+SEED ?= 0
+CASES ?= 3000
+attack: $(INSTALLED) $(NATIVE)
+	PYTHONPATH=tests $(abspath $(BIN))/python -m attack --seed $(SEED) --cases $(CASES)
 
 lint: $(INSTALLED) $(NATIVE)
 	$(BIN)/ruff check .

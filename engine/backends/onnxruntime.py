@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ Provider = str | tuple[str, dict[str, Any]]
 
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+_LONGEST_TRIAL = 30.0
+"""Seconds of one run of the smallest canvas: hourglass-104 takes one, an endless loop for ever."""
 _BAD_FILE = (InvalidProtobuf, NoSuchFile, UnicodeDecodeError)  # the last: its own message quotes damaged names
 
 
@@ -81,7 +84,7 @@ class OnnxRuntimeBackend:
         check_tensors(inputs, outputs, self.card, self.path)
         (self.images,) = inputs
         self.precision = self.card.precision
-        try_smallest(self.run, self.images, self.card, self.path)
+        self._try_it()
 
     @property
     def active_providers(self) -> list[str]:
@@ -97,10 +100,10 @@ class OnnxRuntimeBackend:
         """See `Backend.run`. Raises BackendError if ONNX Runtime fails, for example for lack of memory."""
         return run_in_parts(self._run, canvases, self.images.shape[0])
 
-    def _run(self, canvases: np.ndarray) -> RawDetections:
+    def _run(self, canvases: np.ndarray, options: ort.RunOptions | None = None) -> RawDetections:
         session = self._require_session()
         try:
-            outputs = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(canvases)})
+            outputs = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(canvases)}, options)
         except Exception as error:  # the binding raises a dozen types that share no base of their own
             raise BackendError(
                 f"ONNX Runtime failed on canvases {canvases.shape} with {', '.join(session.get_providers())}: {error}"
@@ -156,6 +159,27 @@ class OnnxRuntimeBackend:
         except UnicodeDecodeError as error:
             raise ModelError(f"{self.path}: a name or the metadata is not text: {error}. Export it again.") from error
         return card_of(metadata.get(METADATA_KEY), self.path), inputs, outputs
+
+    def _try_it(self) -> None:
+        """Run the smallest canvas. Raises ModelError if that fails, or takes so long that the graph has no end."""
+        options = ort.RunOptions()
+        watchdog = threading.Timer(_LONGEST_TRIAL, setattr, (options, "terminate", True))
+        watchdog.daemon = True
+        if "TensorrtExecutionProvider" not in self.active_providers:  # it builds engines in its first run, for minutes
+            watchdog.start()
+
+        def run(canvases: np.ndarray) -> RawDetections:
+            return run_in_parts(lambda part: self._run(part, options), canvases, self.images.shape[0])
+
+        try:
+            try_smallest(run, self.images, self.card, self.path)
+        except ModelError as error:
+            if not options.terminate:
+                raise
+            why = f"it had no end after {_LONGEST_TRIAL:g} s"
+            raise ModelError(f"{self.path}: the graph cannot be run: {why}") from error
+        finally:
+            watchdog.cancel()
 
 
 def _tensor(value: Any) -> Tensor:
