@@ -9,17 +9,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import onnx
-
 from cornernet.engine.errors import ExportError
-from cornernet.engine.model_card import METADATA_KEY, ModelCard
+from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset
-from cornernet.engine.whole_file import write_whole
 from cornernet.export.calibration import calibration_canvases, find_pictures
 from cornernet.export.int8_gate import Agreement, Step, average_precision, search_float_blocks
 from cornernet.export.onnx_export import build_model, deployed_card, inline_functions
 from cornernet.export.parity import Parity, check_parity
-from cornernet.export.quantise import quantise
+from cornernet.export.quantise import quantise, write_quantised
 from cornernet.trainer.network.corner_net import CornerNet
 
 
@@ -82,17 +79,14 @@ def export_int8(
                 f"int8 loses {before - after:.3f} AP on {dataset.annotation_file} ({before:.3f} to {after:.3f}); "
                 f"accepted are {max_loss:g}. No file was written. Calibrate on more pictures, or raise --max-loss."
             )
-    card = card.model_copy(update={"precision": "int8"})
     result = inline_functions(found.model) if inline else found.model
-    del result.metadata_props[:]
-    result.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=card.to_json()))
     try:
-        write_whole(output, lambda partial: partial.write_bytes(result.SerializeToString()))
+        write_quantised(result, output)
     except OSError as error:
         raise ExportError(f"cannot write {output}: {error}. Free some disk space or choose another folder.") from error
     return Int8Report(
         path=output,
-        card=card,
+        card=card.model_copy(update={"precision": "int8"}),
         bytes=output.stat().st_size,
         nodes=len(result.graph.node),
         seconds=time.perf_counter() - started,

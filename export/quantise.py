@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from cornernet.engine.model_card import INPUT
+from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
+from cornernet.engine.whole_file import write_whole
 
 _WEIGHTED = ("Conv", "ConvTranspose")
 _PART = "features."
@@ -107,6 +108,14 @@ def leave_in_float(quantised: onnx.ModelProto, model: onnx.ModelProto, blocks: C
     read = {tensor for node in graph.node for tensor in node.input}
     graph.initializer.extend(w for w in model.graph.initializer if w.name in read - kept)
     return result
+
+
+def write_quantised(model: onnx.ModelProto, path: Path) -> None:
+    """Write a quantised model whose card says so. Raises OSError."""
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    card = ModelCard.from_json(entry.value, origin=str(path))
+    entry.value = card.model_copy(update={"precision": "int8"}).to_json()
+    write_whole(path, lambda partial: partial.write_bytes(model.SerializeToString()))
 
 
 def make_signed(model: onnx.ModelProto) -> None:
