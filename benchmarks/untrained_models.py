@@ -26,7 +26,7 @@ def write_models(folder: Path, presets: tuple[str, ...] = PRESETS) -> list[Path]
     written = []
     for preset in presets:
         checkpoint = folder / f"{preset}.safetensors"
-        if _made(checkpoint, partial(_write_checkpoint, preset)):
+        if _made(checkpoint, partial(write_untrained, preset)):
             written.append(checkpoint)
         for precision in ("fp32", "fp16"):
             model = folder / f"{preset}-{precision}.onnx"
@@ -50,7 +50,8 @@ def _made(path: Path, make: Callable[[Path], None]) -> bool:
     return True
 
 
-def _write_checkpoint(preset_name: str, path: Path) -> None:
+def write_untrained(preset_name: str, path: Path) -> None:
+    """A checkpoint of the preset, random weights, always the same."""
     import torch
 
     from cornernet.engine.model_card import ModelCard

@@ -18,6 +18,7 @@ from cornernet.engine.backends.engine_card import Profile
 from cornernet.engine.backends.trt_api import NAMESPACE, TensorRT
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
+from cornernet.export.quantise import make_signed
 
 PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
 
@@ -76,6 +77,7 @@ def parse(api: TensorRT, model: onnx.ModelProto, path: Path, plugins: tuple[str,
     """
     trt = api.module
     wanted = prepare(model, plugins)
+    make_signed(model)  # TensorRT's integers; files have those that ONNX Runtime is fast with
     with api.logger.collect() as errors:
         builder = trt.Builder(api.logger)
         if builder is None:

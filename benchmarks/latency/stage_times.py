@@ -25,6 +25,10 @@ STAGES = ("read", "place", "run", "post")
 """read: file to pixels. place: scale, pad. run: the model, with copies to and from a GPU. post: boxes, soft-NMS."""
 
 WARM_UP_BATCHES = 2
+SETTLE_S = 0.02
+"""Pause before a model's turn. The threads of ONNX Runtime and of torch spin for milliseconds after a run in the
+hope of the next one, on the cores that the other model is then timed on: `run` alone came out above the end to end of
+the same model, which was timed second and so met no foreign threads any more."""
 PERCENTILES = (50, 90, 99)
 
 
@@ -89,7 +93,8 @@ def measure(
     """Fill `times` and `warm_up` of each subject: `repeats` batches of each size.
 
     The innermost loop is over the subjects, and the first to go changes every time, so that no model always runs in
-    the caches or on the clock that another has left behind.
+    the caches or on the clock that another has left behind. Each turn begins with a pause and a batch that is not
+    counted; stages and end to end take turns in being timed first.
     """
     for batch in batches:
         for subject in subjects:
@@ -104,10 +109,20 @@ def measure(
             chosen = _turn(files, turn, batch)
             for place in range(len(subjects)):
                 subject = subjects[(place + turn) % len(subjects)]
-                stages = time_stages(subject.backend, subject.size, chosen)
-                subject.times[batch].append(BatchTime(stages, time_end_to_end(subject.detector, chosen)))
+                subject.times[batch].append(_time_batch(subject, chosen, stages_first=turn % 2 == 0))
                 if progress is not None:
                     progress()
+
+
+def _time_batch(subject: Subject, files: Sequence[Path], *, stages_first: bool) -> BatchTime:
+    """Both times of one batch, after the threads of other models have gone to sleep and this one's are awake."""
+    time.sleep(SETTLE_S)
+    time_stages(subject.backend, subject.size, files)
+    if stages_first:
+        stages = time_stages(subject.backend, subject.size, files)
+        return BatchTime(stages, time_end_to_end(subject.detector, files))
+    end_to_end = time_end_to_end(subject.detector, files)
+    return BatchTime(time_stages(subject.backend, subject.size, files), end_to_end)
 
 
 def per_image_ms(seconds: Sequence[float], batch: int) -> dict[str, float]:
