@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <tuple>
 #include <utility>
 
 #define __host__
@@ -42,6 +43,9 @@ struct cudaLaunchAttribute {
     struct {
         dim3 clusterDim;
     } val;
+};
+struct cudaFuncAttributes {
+    int ptxVersion;
 };
 struct cudaLaunchConfig_t {
     dim3 gridDim, blockDim;
@@ -136,10 +140,29 @@ inline cluster_group this_cluster() { return {}; }
 }  // namespace cooperative_groups
 
 cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaGetLastError();
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+cudaError_t host_func_attributes(cudaFuncAttributes* attributes);
+cudaError_t host_active_clusters(int* clusters, cudaLaunchConfig_t const* config);
+template <typename K> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, K*) {
+    return host_func_attributes(attributes);
+}
+template <typename K>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, K*, cudaLaunchConfig_t const* config) {
+    return host_active_clusters(clusters, config);
+}
 template <typename... P, typename... A>
 cudaError_t cudaLaunchKernelEx(cudaLaunchConfig_t const* config, void (*kernel)(P...), A&&... a) {
     return host_cuda::launch(*config, [=] { kernel(static_cast<P>(a)...); });
+}
+template <typename... P, size_t... I>
+cudaError_t host_launch(cudaLaunchConfig_t const& config, void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+    return host_cuda::launch(config, [=] { kernel(*static_cast<std::remove_reference_t<P>*>(arguments[I])...); });
+}
+template <typename... P> cudaError_t cudaLaunchKernel(
+    void (*kernel)(P...), dim3 grid, dim3 block, void** arguments, size_t shared_bytes, cudaStream_t stream) {
+    cudaLaunchConfig_t const config = {grid, block, shared_bytes, stream, nullptr, 0};
+    return host_launch(config, kernel, arguments, std::index_sequence_for<P...>());
 }
 
 // 16-bit floats. Arithmetic is float arithmetic rounded once, as the hardware's is.
@@ -183,3 +206,4 @@ using __nv_bfloat162 = HostPair<__nv_bfloat16>;
 HOST_CUDA_PAIR(__half, __half2, __half2float, __float2half_rn, __low2half2, __high2half2)
 HOST_CUDA_PAIR(__nv_bfloat16, __nv_bfloat162, __bfloat162float, __float2bfloat16_rn, __low2bfloat162, __high2bfloat162)
 #undef HOST_CUDA_PAIR
+inline __half2 __floats2half2_rn(float low, float high) { return {__float2half_rn(low), __float2half_rn(high)}; }
