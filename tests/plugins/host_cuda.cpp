@@ -265,28 +265,6 @@ cudaError_t launch(cudaLaunchConfig_t const& config, std::function<void()> const
     return cudaSuccess;
 }
 
-uint16_t half_bits(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    uint16_t const sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-    bits &= 0x7fffffff;
-    if (bits > 0x7f800000) return 0x7fff;
-    if (bits >= 0x477ff000) return sign | 0x7c00;  // rounds to infinity
-    if (bits < 0x38800000) {                       // denormal: let a float addition align and round the mantissa
-        float const shifted = std::fabs(value) + 0.5f;
-        memcpy(&bits, &shifted, 4);
-        return static_cast<uint16_t>(sign | (bits - 0x3f000000));
-    }
-    return static_cast<uint16_t>(sign | ((bits + 0xfff + (bits >> 13 & 1) - 0x38000000) >> 13));
-}
-float half_value(uint16_t bits) {
-    int const exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
-                  : exponent     ? std::ldexp(1024.f + mantissa, exponent - 25)
-                                 : std::ldexp(float(mantissa), -24);
-    return bits & 0x8000 ? -value : value;
-}
-
 }  // namespace host_cuda
 
 cudaError_t cudaGetDevice(int* device) { return *device = host_cuda::emulator.device, cudaSuccess; }

@@ -20,6 +20,7 @@
 #define __device__
 #define __global__
 #define __launch_bounds__(...)
+#define CUDART_VERSION 13000
 
 struct uint4 {
     uint32_t x, y, z, w;
@@ -89,8 +90,28 @@ template <typename T> T lane_value(T value, int lane) {
     memcpy(&value, &bits, sizeof(T));
     return value;
 }
-uint16_t half_bits(float value);  // round to nearest even
-float half_value(uint16_t bits);
+// Rounds to nearest even.
+inline uint16_t half_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    uint16_t const sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+    bits &= 0x7fffffff;
+    if (bits > 0x7f800000) return 0x7fff;
+    if (bits >= 0x477ff000) return sign | 0x7c00;  // rounds to infinity
+    if (bits < 0x38800000) {                       // denormal: let a float addition align and round the mantissa
+        float const shifted = std::fabs(value) + 0.5f;
+        memcpy(&bits, &shifted, 4);
+        return static_cast<uint16_t>(sign | (bits - 0x3f000000));
+    }
+    return static_cast<uint16_t>(sign | ((bits + 0xfff + (bits >> 13 & 1) - 0x38000000) >> 13));
+}
+inline float half_value(uint16_t bits) {
+    int const exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                  : exponent     ? std::ldexp(1024.f + mantissa, exponent - 25)
+                                 : std::ldexp(float(mantissa), -24);
+    return bits & 0x8000 ? -value : value;
+}
 
 }  // namespace host_cuda
 

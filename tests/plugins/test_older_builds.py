@@ -1,4 +1,4 @@
-"""A library built for one generation of GPUs and run on another, and what older compilers lack. Same bits everywhere."""
+"""A library built for one generation of GPUs and run on another, and what older compilers lack: the same bits."""
 
 import os
 import shutil
@@ -10,6 +10,9 @@ import ml_dtypes
 import numpy as np
 import oracles
 import pytest
+
+from cornernet.engine.backends import trt_api
+from cornernet.plugins.driver import Driver
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "plugins" / "kernels"
@@ -71,14 +74,37 @@ def test_the_arithmetic_of_turing_gives_the_bits_of_the_oracle(emulated_turing, 
         np.testing.assert_array_equal(got, expected)
 
 
+def test_a_library_of_a_later_cuda_than_the_drivers_is_named_before_a_kernel_fails(emulated):
+    library = Path(emulated.launchers.library._name)
+    assert trt_api.driver_problem(library, 12040).startswith(
+        f"{library} was compiled with CUDA 13, the NVIDIA driver is"
+    )
+    for fitting in (13000, 14010, 0):
+        assert trt_api.driver_problem(library, fitting) == ""
+
+
+def test_the_driver_lets_the_primary_context_go(monkeypatch):
+    calls = []
+
+    class Library:
+        def __getattr__(self, name):
+            return lambda *arguments: calls.append(name) or 0
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Library())
+    with Driver() as device:
+        device.allocate(16)
+    assert calls[-2:] == ["cuMemFree_v2", "cuDevicePrimaryCtxRelease_v2"]
+    assert calls.count("cuDevicePrimaryCtxRetain") == 1
+
+
 CUDA_11 = "nvidia-cuda-runtime-cu11==11.8.89"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc (CUDA toolkit 11.8 or newer)")
 def test_turing_code_needs_no_intrinsic_that_cuda_11_has_from_ampere_on_only(tmp_path):
-    """The headers of 16-bit floats are those of CUDA 11.8, all else is the toolkit at hand, whose other headers miss a few
-    names for their own use: only errors in the kernels count."""
+    """The headers of 16-bit floats are those of CUDA 11.8, all else is the toolkit at hand, whose other headers miss a
+    few names for their own use: only errors in the kernels count."""
     command = [
         sys.executable,
         "-m",
