@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from cornernet.engine.backends import trt_api
-from cornernet.engine.backends.cuda_memory import gpu_facts
+from cornernet.engine.backends.cuda_runtime import gpu_facts
 from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile
 from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.backends.trt_api import TensorRT

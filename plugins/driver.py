@@ -13,7 +13,10 @@ class DriverError(RuntimeError):
 
 
 class Driver:
-    """The first GPU. Memory allocated through it is freed with it. Raises DriverError without a driver or a GPU."""
+    """The first GPU. At the end of a `with` the memory allocated through it is freed and the context let go.
+
+    Raises DriverError without a driver or a GPU.
+    """
 
     def __init__(self) -> None:
         try:
@@ -72,6 +75,7 @@ class Driver:
         self._call("cuMemcpyDtoDAsync_v2", *arguments)
 
     def fill(self, destination: int, byte: int, size: int) -> None:
+        """Asynchronous: `synchronize` before anything on another stream uses the memory."""
         self._call("cuMemsetD8_v2", ctypes.c_uint64(destination), ctypes.c_ubyte(byte), ctypes.c_size_t(size))
 
     def synchronize(self) -> None:
@@ -121,3 +125,4 @@ class Driver:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.free_all()
+        self._call("cuDevicePrimaryCtxRelease_v2", self._device)

@@ -19,6 +19,7 @@ _SIGNATURES = {
     "cornernet_corner_peaks_workspace": (ctypes.c_size_t, [_int] * 5),
     "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
     "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
+    "cornernet_cuda_version": (_int, []),
 }
 
 

@@ -1,8 +1,9 @@
 """A CUDA runtime without a GPU, as strict as the real one about what the backend may do.
 
-It stands in for the module `cuda.bindings.runtime`. Work put on a stream is not done before somebody waits for it, so a
-result read too early is stale, as on a device. Every address is checked against the allocation it lies in, every
-object must be freed once, and the current device is per thread. It never stands in for a GPU result.
+It stands in for the modules `cuda.bindings.runtime` and `cuda.bindings.driver`. Work put on a stream is not done
+before somebody waits for it, so a result read too early is stale, as on a device. Every address
+is checked against the allocation it lies in, every object must be freed once, and the current context is per thread.
+It never stands in for a GPU result.
 """
 
 from __future__ import annotations
@@ -15,18 +16,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
+from fake_driver import PRIMARY, FakeDriver, Handle
 
 Operation = Callable[[], None]
-
-
-class Handle:
-    """A stream, event or graph: an object that turns into an int, as in cuda-python."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __int__(self) -> int:
-        return self.value
 
 
 CODES = {
@@ -39,11 +31,11 @@ CODES = {
 }
 
 
-class FakeCuda:
+class FakeCuda(FakeDriver):
     """The functions and constants of the runtime that cuda_memory.py uses, plus what tests look at."""
 
     cudaStreamNonBlocking = 1
-    cudaEventDisableTiming = 2
+    cudaEventDisableTiming, cudaEventDefault = 2, 0
     cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3)
     cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
     cudaMemoryType = SimpleNamespace(cudaMemoryTypeDevice=2, cudaMemoryTypeManaged=3)
@@ -54,8 +46,8 @@ class FakeCuda:
     )
 
     def __init__(self, *, devices: int = 1, memory: int = 1 << 30) -> None:
+        super().__init__()
         self.devices, self.memory = devices, memory
-        self.device_memory: dict[int, bytearray] = {}
         self.pinned: dict[int, ctypes.Array] = {}
         self.streams: dict[int, list[Operation]] = {1: []}
         self.stream_device: dict[int, int] = {}
@@ -70,7 +62,6 @@ class FakeCuda:
         self._numbers = itertools.count(100)
         self._addresses = itertools.count(0x7F0000000000, 1 << 32)
         self._failures: dict[str, list[int]] = defaultdict(list)
-        self._current = threading.local()
         self.lock = threading.RLock()
 
     # ---- for tests
@@ -129,9 +120,6 @@ class FakeCuda:
         self.last_error = code or self.last_error
         return code
 
-    def _device(self) -> int:
-        return getattr(self._current, "device", 0)
-
     def cudaGetErrorName(self, status):
         return 0, next((name for name, code in CODES.items() if code == int(status)), "cudaErrorUnknown").encode()
 
@@ -149,11 +137,11 @@ class FakeCuda:
         return self._status("cudaGetDevice"), self._device()
 
     def cudaPointerGetAttributes(self, address):
-        inside = any(start <= address < start + len(content) for start, content in self.device_memory.items())
+        inside = any(self._inside(start, address) for start in self.device_memory)
         return self._status("cudaPointerGetAttributes"), SimpleNamespace(type=2 if inside else 0, device=self.owner)
 
     def cudaSetDevice(self, device):
-        self._current.device = device
+        self._current.context = PRIMARY + device
         return (self._status("cudaSetDevice"),)
 
     def cudaGetDeviceProperties(self, device):
@@ -170,6 +158,7 @@ class FakeCuda:
             return status, None
         address = next(self._addresses)
         self.device_memory[address] = bytearray(b"\xee" * size)
+        self.memory_context[address] = self._context() or PRIMARY
         return 0, address
 
     def cudaFree(self, address):
@@ -216,6 +205,14 @@ class FakeCuda:
         handle = next(self._numbers)
         self.events[handle] = None
         return self._status("cudaEventCreateWithFlags"), Handle(handle)
+
+    def cudaEventSynchronize(self, event):
+        self.events[int(event)]()
+        return (self._status("cudaEventSynchronize"),)
+
+    def cudaEventElapsedTime(self, start, stop):
+        assert self.events[int(start)] and self.events[int(stop)]
+        return self._status("cudaEventElapsedTime"), 0.25
 
     def cudaEventDestroy(self, event):
         del self.events[int(event)]

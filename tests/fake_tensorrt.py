@@ -11,6 +11,7 @@ import enum
 import json
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,10 @@ class Context:
         self.ready_version = -1
         self.addresses: dict[str, int] = {}
         self.scratch = 0
+        self.needed = engine.facts["scratch"]  # until it is asked what its shapes need
+        self.profiler: Any = None
+        self.kernels: Any = None
+        self.config_alive: weakref.ref[RuntimeConfig] | None = None
         self.busy = threading.Lock()
         engine.contexts += 1
         if strategy is Strategy.STATIC:
@@ -87,11 +92,20 @@ class Context:
 
     def set_optimization_profile_async(self, index: int, stream: int) -> bool:
         assert stream in self.engine.cuda.streams
+        if index >= len(self.engine.facts["profiles"]) or self.engine.facts.get("refuses_profiles"):
+            raise RuntimeError("the fake binding raises where others return False")
         self.profile = index
-        return index < len(self.engine.facts["profiles"])
+        return True
+
+    def update_device_memory_size_for_shapes(self) -> int:
+        assert self.shape is not None
+        share = np.prod(self.shape[:3]) / np.prod(self.engine.facts["profiles"][self.profile][2])
+        self.needed = int(np.ceil(self.engine.facts["scratch"] * share))
+        return self.needed
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         low, _, high = self.engine.facts["profiles"][self.profile]
+        self.needed = self.engine.facts["scratch"]
         if name != INPUT or not all(a <= n <= b for a, n, b in zip(low, shape, high)) or shape[3] != 3:
             return False
         self.shape = tuple(shape)
@@ -106,6 +120,8 @@ class Context:
     def set_tensor_address(self, name: str, address: int) -> bool:
         assert address % 256 == 0, f"{name} at {address:#x} is not aligned to 256 bytes"
         self.addresses[name] = address
+        if name == INPUT:
+            self.ready_version = -1  # even the same address again: the next batch makes every plugin look at its shapes
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
@@ -122,11 +138,18 @@ class Context:
         if engine.facts.get("broken"):
             engine.logger.log(Severity.ERROR, "the fake network is broken")
             return False
-        assert set(self.addresses) == {INPUT, *OUTPUTS} and self.scratch >= engine.facts["scratch"]
+        assert set(self.addresses) == {INPUT, *OUTPUTS} and self.scratch >= self.needed
+        if self.profiler is not None:
+            for layer in ("conv", "CornerPeaks"):
+                self.profiler.report_layer_time(layer, 0.5)
         if cuda.is_capturing(stream) and (engine.facts.get("uncapturable") or self.ready_version != self.version):
             cuda.invalidate_capture(stream)
             return False
         self.ready_version = self.version
+        if self.config_alive is not None:
+            assert self.config_alive() is not None, "the binding does not keep the configuration of a context alive"
+            engine.compiled += self.shape not in self.kernels.kernels
+            self.kernels.kernels.add(self.shape)
         shape, version, addresses = self.shape, self.version, dict(self.addresses)
 
         def work() -> None:
@@ -143,7 +166,7 @@ class Context:
 class Engine:
     def __init__(self, facts: dict[str, Any], cuda: FakeCuda, logger: Any) -> None:
         self.facts, self.cuda, self.logger = facts, cuda, logger
-        self.executions = self.contexts = 0
+        self.executions = self.contexts = self.compiled = 0
         self.names = [INPUT, *facts["outputs"]]
         self.num_io_tensors = len(self.names)
         self.num_optimization_profiles = len(facts["profiles"])
@@ -170,10 +193,48 @@ class Engine:
         if self.contexts >= limit:
             self.logger.log(Severity.ERROR, "out of contexts")
             return None
-        return Context(self, how if isinstance(how, Strategy) else Strategy.STATIC)
+        context = Context(self, how if isinstance(how, Strategy) else Strategy.STATIC)
+        if isinstance(how, RuntimeConfig):
+            context.kernels = how.cache
+            context.config_alive = weakref.ref(how)
+        return context
 
-    def create_runtime_config(self) -> Any:
-        return SimpleNamespace(cuda_graph_strategy=None)
+    def create_runtime_config(self) -> RuntimeConfig:
+        return RuntimeConfig(self.facts)
+
+
+class RuntimeCache:
+    """Kernels that TensorRT-RTX compiled, by shape."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.kernels: set[tuple[int, ...]] = set()
+
+    def deserialize(self, content: bytes) -> bool:
+        try:
+            version, kernels = json.loads(content)
+        except ValueError:
+            return False
+        if version != self.version:
+            return False
+        self.kernels |= {tuple(shape) for shape in kernels}
+        return True
+
+    def serialize(self) -> bytes:
+        return json.dumps([self.version, sorted(self.kernels)]).encode()
+
+
+class RuntimeConfig:
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.cuda_graph_strategy, self.cache = None, RuntimeCache("private")
+        self.version = facts.get("cache_version", "1")
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache(self.version)
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
 
 
 def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.11") -> TensorRT:
@@ -183,10 +244,14 @@ def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.
     class Runtime:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
+            self.engine_host_code_allowed = False
 
         def deserialize_cuda_engine(self, content: bytes) -> Engine | None:
             try:
                 facts = json.loads(content)
+                if facts.get("carries_code") and not self.engine_host_code_allowed:
+                    self.logger.log(Severity.ERROR, "host code of the plan is not allowed")
+                    return None
             except ValueError:
                 self.logger.log(Severity.ERROR, "Serialization assertion failed: version tag does not match")
                 return None
@@ -208,6 +273,7 @@ def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.
         nptype=np.dtype,
         get_plugin_registry=lambda: registry,
         engines=engines,
+        IProfiler=type("IProfiler", (), {}),
     )
     if rtx:
         module.CudaGraphStrategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)

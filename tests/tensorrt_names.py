@@ -12,7 +12,11 @@ from pathlib import Path
 MODULES = (
     "engine/backends/trt_api.py",
     "engine/backends/trt_plan.py",
+    "engine/backends/trt_contexts.py",
     "engine/backends/trt_worker.py",
+    "engine/backends/trt_profiling.py",
+    "engine/backends/trt_loading.py",
+    "engine/backends/rtx_kernels.py",
     "engine/backends/tensorrt.py",
     "export/build.py",
     "export/build_progress.py",
@@ -33,6 +37,7 @@ CLASS_OF = {
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "runtime_config": "IRuntimeConfig",
+    "runtime_cache": "IRuntimeCache",
     "inspector": "EngineInspector",
     "layer": "ILayer",
     "tensor": "ITensor",
@@ -89,14 +94,17 @@ def tensorrt_names(root: Path) -> tuple[set[str], set[str]]:
     return every, rtx - every
 
 
+CUDA_MODULES = ("engine/backends/cuda_runtime.py", "engine/backends/cuda_memory.py")
+
+
 def cuda_names(root: Path) -> set[str]:
-    """CUDA functions, constants and enumeration members of cuda_memory.py: whatever is spelled `cuda...`."""
-    tree = ast.parse((root / "engine/backends/cuda_memory.py").read_text())
+    """CUDA functions, constants and enumeration members: whatever is spelled `cuda...`, `cu...` or `CU...`."""
     names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr.startswith("cuda"):
-            names.add(node.attr)
-        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "call"
-        if called and isinstance(node.args[0], ast.Constant):
-            names.add(node.args[0].value)
+    for tree in (ast.parse((root / module).read_text()) for module in CUDA_MODULES):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith(("cuda", "CU")):
+                names.add(node.attr)
+            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if called and node.func.attr in ("call", "_drive") and isinstance(node.args[0], ast.Constant):
+                names.add(node.args[0].value)
     return names

@@ -9,7 +9,7 @@ from fake_cuda import FakeCuda
 from fake_tensorrt import expected, fake_tensorrt, plan
 from toy_onnx import toy_card
 
-from cornernet.engine.backends.cuda_memory import Cuda
+from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile, write_engine_card
 from cornernet.engine.backends.tensorrt import TensorRTBackend
 
@@ -19,7 +19,8 @@ SMALL = [[1, 16, 16], [2, 32, 48], [4, 64, 64]]
 def write_engine(folder: Path, profiles=(SMALL,), *, flavour="tensorrt", **more) -> Path:
     """A fake plan and its true sidecar."""
     path = folder / "toy.engine"
-    facts = {key: more.pop(key) for key in ("version", "gpu", "plugins", "operators", "targets", "card") if key in more}
+    keys = ("version", "gpu", "plugins", "operators", "targets", "card", "embeds_plugins")
+    facts = {key: more.pop(key) for key in keys if key in more}
     path.write_bytes(plan(list(profiles), **more))
     onnx = FileFacts(name="toy.onnx", sha256="0" * 64, bytes=1)
     chosen = tuple(Profile(min=low, opt=best, max=high) for low, best, high in profiles)
@@ -37,7 +38,7 @@ class Rig:
         self.path = write_engine(folder, profiles, flavour=flavour, **more)
         self.cuda = cuda or FakeCuda()
         self.api = fake_tensorrt(self.cuda, rtx=rtx)
-        self.options = options or {}
+        self.options = {"kernel_cache": folder / "toy.kernels"} | (options or {})
 
     def __enter__(self) -> Rig:
         device = self.options.get("device", 0)

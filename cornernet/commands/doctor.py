@@ -144,7 +144,7 @@ def _tensorrt() -> list[Finding]:
 
 
 def _gpu() -> Finding:
-    from cornernet.engine.backends.cuda_memory import gpu_facts
+    from cornernet.engine.backends.cuda_runtime import gpu_facts
     from cornernet.engine.machine import machine_facts
 
     facts = gpu_facts()

@@ -1,7 +1,4 @@
-"""Device memory, pinned memory, streams, events and graphs of CUDA. The only file that imports cuda-python.
-
-Works with `cuda.bindings.runtime` (cuda-python 12.9 and 13.x) and the older `cuda.cudart`; the functions used here have
-the same signature in all of them. Importing this module needs neither cuda-python nor a driver.
+"""Device memory, pinned memory, streams, events and graphs.
 
 Every object frees itself once in `free()`; nothing is freed by garbage collection, whose order is not ours.
 """
@@ -9,131 +6,13 @@ Every object frees itself once in `free()`; nothing is freed by garbage collecti
 from __future__ import annotations
 
 import ctypes
-import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends.gpu_facts import GpuFacts
+from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.errors import BackendError
-
-INSTALL = "pip install 'cuda-python>=12.9'"
-LEGACY_STREAM = 1
-"""cudaStreamLegacy: the default stream of PyTorch, PyCUDA and everybody who asked for none."""
-
-
-class CudaError(BackendError):
-    """A CUDA call failed. `code` is the name, e.g. cudaErrorMemoryAllocation. `sticky`: the device context is lost."""
-
-    def __init__(self, call: str, code: str, words: str) -> None:
-        advice = _ADVICE.get(code, "")
-        super().__init__(f"{call} failed with {code}: {words}. {advice}".strip())
-        self.code = code
-        self.sticky = code in _STICKY
-
-
-_ADVICE = {
-    "cudaErrorMemoryAllocation": "The GPU's memory is full: use an engine with a smaller profile (`cornernet build "
-    "--profile`), fewer workers, or free the memory other processes hold (nvidia-smi).",
-    "cudaErrorInsufficientDriver": "Install an NVIDIA driver, or a newer one (nvidia-smi shows the version).",
-    "cudaErrorNoDevice": "No NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES.",
-    "cudaErrorIllegalAddress": "The process must be started again.",
-}
-_STICKY = {
-    "cudaErrorIllegalAddress",
-    "cudaErrorLaunchFailure",
-    "cudaErrorLaunchTimeout",
-    "cudaErrorHardwareStackError",
-    "cudaErrorIllegalInstruction",
-    "cudaErrorMisalignedAddress",
-    "cudaErrorECCUncorrectable",
-    "cudaErrorAssert",
-}
-
-
-class Cuda:
-    """The CUDA runtime on one device. `runtime`: the module, by default whichever of cuda-python is installed.
-
-    Raises BackendError if cuda-python is missing, CudaError if there is no driver or device.
-    """
-
-    def __init__(self, runtime: Any = None, device: int = 0) -> None:
-        self.runtime = _import_runtime() if runtime is None else runtime
-        self.device = device
-        count = self.call("cudaGetDeviceCount")
-        if not 0 <= device < count:
-            raise BackendError(f"CUDA device {device} does not exist: {count} visible (CUDA_VISIBLE_DEVICES).")
-
-    def call(self, function: str, *arguments: Any) -> Any:
-        """Call a CUDA function by name; returns its values without the status. Raises CudaError."""
-        status, *values = getattr(self.runtime, function)(*arguments)
-        if int(status) != 0:
-            code, words = self._describe(status)
-            self.runtime.cudaGetLastError()  # a failed call stays as "last error", which TensorRT would trip over
-            raise CudaError(function, code, words)
-        return values[0] if len(values) == 1 else tuple(values)
-
-    def _describe(self, status: Any) -> tuple[str, str]:
-        texts = []
-        for function in (self.runtime.cudaGetErrorName, self.runtime.cudaGetErrorString):
-            _, text = function(status)
-            texts.append(text.decode() if isinstance(text, bytes) else str(text))
-        return texts[0], texts[1]
-
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make this device current in the calling thread (CUDA keeps it per thread), then the caller's again."""
-        before = self.call("cudaGetDevice")
-        if before != self.device:
-            self.call("cudaSetDevice", self.device)
-        try:
-            yield
-        finally:
-            if before != self.device:
-                self.call("cudaSetDevice", before)
-
-    def device_of(self, address: int) -> int | None:
-        """Index of the device whose memory `address` lies in; None for host memory or no memory at all."""
-        kinds = self.runtime.cudaMemoryType
-        found = self.call("cudaPointerGetAttributes", address)
-        return int(found.device) if found.type in (kinds.cudaMemoryTypeDevice, kinds.cudaMemoryTypeManaged) else None
-
-    def gpu_facts(self) -> GpuFacts:
-        """Name, compute capability and number of multiprocessors of the device."""
-        name = self.call("cudaGetDeviceProperties", self.device).name
-        attribute = self.runtime.cudaDeviceAttr
-        major, minor, multiprocessors = (
-            int(self.call("cudaDeviceGetAttribute", which, self.device))
-            for which in (
-                attribute.cudaDevAttrComputeCapabilityMajor,
-                attribute.cudaDevAttrComputeCapabilityMinor,
-                attribute.cudaDevAttrMultiProcessorCount,
-            )
-        )
-        return GpuFacts(
-            name=name.decode().rstrip("\0") if isinstance(name, bytes) else str(name),
-            compute_capability=f"{major}.{minor}",
-            multiprocessors=multiprocessors,
-        )
-
-
-def _import_runtime() -> Any:
-    for name in ("cuda.bindings.runtime", "cuda.cudart"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise BackendError(f"cuda-python is not installed. {INSTALL}")
-
-
-def gpu_facts(device: int = 0) -> GpuFacts | None:
-    """The GPU at hand, or None if there is no driver, no device or no cuda-python."""
-    try:
-        return Cuda(device=device).gpu_facts()
-    except BackendError:
-        return None
 
 
 class DeviceBuffer:
@@ -163,6 +42,10 @@ class PinnedBuffer:
         raw = (ctypes.c_ubyte * size).from_address(self.address)
         return np.ctypeslib.as_array(raw).view(dtype).reshape(shape)
 
+    def holds(self, address: int, size: int) -> bool:
+        """True if `size` bytes at `address` lie in this buffer."""
+        return self.address <= address and address + size <= self.address + self.size
+
     def free(self) -> None:
         if self.address:
             address, self.address = self.address, 0
@@ -176,7 +59,7 @@ class Stream:
         self._cuda = cuda
         self._stream = cuda.call("cudaStreamCreateWithFlags", cuda.runtime.cudaStreamNonBlocking)
         self._event = cuda.call("cudaEventCreateWithFlags", cuda.runtime.cudaEventDisableTiming)
-        self.handle = int(self._stream)
+        self.handle = cuda.handle_of(self._stream)
 
     def upload(self, device: int, host: int, size: int) -> None:
         self._copy(device, host, size, self._cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice)
@@ -194,6 +77,9 @@ class Stream:
         """What is queued here from now on runs after what the stream `producer` (a handle) has been given so far."""
         self._cuda.call("cudaEventRecord", self._event, producer)
         self._cuda.call("cudaStreamWaitEvent", self._stream, self._event, 0)
+
+    def mark(self, event: Any) -> None:
+        self._cuda.call("cudaEventRecord", event, self._stream)
 
     def synchronize(self) -> None:
         self._cuda.call("cudaStreamSynchronize", self._stream)
@@ -233,6 +119,29 @@ class Stream:
             self.handle = 0
             self._cuda.call("cudaEventDestroy", self._event)
             self._cuda.call("cudaStreamDestroy", self._stream)
+
+
+class Timer:
+    """Time between two points of a stream, as the device saw it."""
+
+    def __init__(self, cuda: Cuda, stream: Stream) -> None:
+        self._cuda, self._stream = cuda, stream
+        self._events = [cuda.call("cudaEventCreateWithFlags", cuda.runtime.cudaEventDefault) for _ in range(2)]
+
+    def start(self) -> None:
+        self._stream.mark(self._events[0])
+
+    def stop(self) -> None:
+        self._stream.mark(self._events[1])
+
+    def milliseconds(self) -> float:
+        """Waits for the second point."""
+        self._cuda.call("cudaEventSynchronize", self._events[1])
+        return float(self._cuda.call("cudaEventElapsedTime", *self._events))
+
+    def free(self) -> None:
+        while self._events:
+            self._cuda.call("cudaEventDestroy", self._events.pop())
 
 
 class Graph:

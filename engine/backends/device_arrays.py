@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cornernet.engine.backends.cuda_memory import LEGACY_STREAM
+from cornernet.engine.backends.cuda_runtime import LEGACY_STREAM
 from cornernet.engine.errors import ImageError
 
 

@@ -85,6 +85,9 @@ class EngineCard(_Frozen):
     plugins   the library the plan needs at run time, with the operators it uses; None: needs nothing
     gpu       where it was built and tuned; None for a build without a GPU
     targets   compute capabilities it was built for by name (TensorRT-RTX); empty: the flavour's default
+    embeds_plugins  the library travels inside the plan
+    hardware  the GPUs it runs on beside the one it was tuned on, as TensorRT names the group; NONE: no others
+    workspace_mb, aux_streams  limits given to the builder; None: TensorRT's own
     inspected "engine": layer types read from the finished engine; "network": from the network given to the builder,
               because reading an engine needs a GPU
     """
@@ -99,6 +102,10 @@ class EngineCard(_Frozen):
     version: str
     gpu: GpuFacts | None = None
     targets: tuple[str, ...] = ()
+    embeds_plugins: bool = False
+    hardware: str = "NONE"
+    workspace_mb: int | None = None
+    aux_streams: int | None = None
     profiles: tuple[Profile, ...] = Field(min_length=1)
     opt_level: int
     flags: tuple[str, ...] = ()
@@ -115,6 +122,14 @@ class EngineCard(_Frozen):
             words += ["--plugins", "none"]
         for target in self.targets:
             words += ["--target", target]
+        if self.embeds_plugins:
+            words += ["--embed-plugins"]
+        elif "VERSION_COMPATIBLE" in self.flags:
+            words += ["--version-compatible"]
+        if self.hardware != "NONE":
+            words += ["--hardware", self.hardware.lower()]
+        for option, limit in (("--workspace", self.workspace_mb), ("--aux-streams", self.aux_streams)):
+            words += [] if limit is None else [option, str(limit)]
         words += ["--opt-level", str(self.opt_level), "--flavour", self.flavour]
         return shlex.join(words)
 

@@ -6,31 +6,46 @@ from several threads overlap. Why an engine does not load is worked out from its
 
 from __future__ import annotations
 
+import atexit
 import logging
-import math
 import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends import RawDetections, trt_api
-from cornernet.engine.backends.cuda_memory import Cuda
+from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends.cuda_memory import PinnedBuffer
+from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.device_arrays import DeviceArray, describe
-from cornernet.engine.backends.engine_card import (
-    EngineCard,
-    FileFacts,
-    Profile,
-    Shape,
-    read_engine_card,
-    why_it_does_not_load,
-)
+from cornernet.engine.backends.engine_card import read_engine_card, why_it_does_not_load
+from cornernet.engine.backends.rtx_kernels import KernelCache, default_file
 from cornernet.engine.backends.trt_api import TensorRT
+from cornernet.engine.backends.trt_loading import (
+    IN_THE_ENGINE,
+    check_code_is_wanted,
+    choose_profile,
+    flavour_of,
+    load_plugins,
+    verdict_rtx,
+)
 from cornernet.engine.backends.trt_plan import Plan, read_plan
-from cornernet.engine.backends.trt_worker import Worker
+from cornernet.engine.backends.trt_worker import GpuTimes, Worker
 from cornernet.engine.errors import BackendError, ImageError, ModelError
 
 log = logging.getLogger("cornernet.tensorrt")
+
+_OPEN: weakref.WeakSet[TensorRTBackend] = weakref.WeakSet()
+"""Closed when the interpreter ends: afterwards TensorRT's destructors would call a logger in Python that is gone."""
+
+
+@atexit.register
+def _close_all() -> None:
+    for backend in tuple(_OPEN):
+        backend.close()
 
 
 class TensorRTBackend:
@@ -39,11 +54,12 @@ class TensorRTBackend:
     Args:
         path: `<name>.engine`, with `<name>.engine.json` beside it (`cornernet build` writes both).
         plugins: our compiled operators, if the engine needs them; None: the installed library, see
-            `trt_api.find_plugin_library`.
+            `trt_api.find_plugin_library`; "engine": those that the engine carries, whose code then runs here.
         workers: batches that may run at the same time. The first worker is made now, more when calls overlap; if the
             GPU's memory does not allow another, calls wait for one instead.
         cuda_graphs: replay a recorded graph per shape (TensorRT-RTX records its own in any case).
         device: index of the CUDA device.
+        kernel_cache: file for the kernels that TensorRT-RTX compiles here; None: see `rtx_kernels`.
         api, cuda: the TensorRT flavour and CUDA runtime to use; None: what the card names, what is installed.
 
     Raises ModelError: no such file, no card, truncated, other tensors. BackendError: TensorRT, driver, plugin library
@@ -58,6 +74,7 @@ class TensorRTBackend:
         workers: int = 2,
         cuda_graphs: bool = True,
         device: int = 0,
+        kernel_cache: Path | None = None,
         api: TensorRT | None = None,
         cuda: Cuda | None = None,
     ) -> None:
@@ -66,7 +83,8 @@ class TensorRTBackend:
         self.card = self.facts.card
         if self.card.outputs != "detections":
             raise ModelError(f"{path} gives {self.card.outputs}, not detections; run it with trtexec or Polygraphy.")
-        self._api = api or _flavour_of(self.facts, self.path)
+        check_code_is_wanted(self.facts, self.path, plugins)
+        self._api = api or flavour_of(self.facts, self.path)
         self._cuda = cuda or Cuda(device=device)
         self.name = f"{self._api.flavour} {self._api.version}"
         self._graphs = cuda_graphs
@@ -75,19 +93,41 @@ class TensorRTBackend:
         self._made = 0
         self._closed = False
         self._changed = threading.Condition()
-        library = _load_plugins(self._api, self.facts, self.path, plugins)
+        self._lent: list[PinnedBuffer] = []
+        self._kernels = KernelCache(kernel_cache or default_file(self.facts))
+        self._runs_code_of_engine = plugins == IN_THE_ENGINE
+        library = load_plugins(self._api, self._cuda, self.facts, self.path, plugins)
         with self._cuda.current():
             self._runtime, self._plan = self._deserialize(library)
             self._release(self._acquire())
+            self._kernels.save()
+        _OPEN.add(self)
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches `run` should be given at once, each from a thread of its own, to keep the GPU busy."""
+        return max(2, self._workers)
+
+    def allocate(self, size: int) -> np.ndarray:
+        """`size` bytes of page-locked memory, (size,) uint8: canvases that lie in it are uploaded without another copy.
+        Freed by `close`; do not touch it afterwards. Raises CudaError if there is no room for it."""
+        with self._changed, self._cuda.current():
+            if self._closed:
+                raise BackendError(f"{self.path} has been closed.")
+            buffer = PinnedBuffer(self._cuda, size)
+            self._lent.append(buffer)
+            return buffer.array((size,), np.dtype(np.uint8))
 
     def _deserialize(self, library: Path | None) -> tuple[Any, Plan]:
         trt = self._api.module
         with self._api.logger.collect() as errors:
             runtime = trt.Runtime(self._api.logger)
+            if self._runs_code_of_engine:
+                runtime.engine_host_code_allowed = True
             content = self.path.read_bytes()
             engine = runtime.deserialize_cuda_engine(content)
             if engine is None:
-                verdict = _verdict_rtx(trt, runtime, content) if self._api.is_rtx else []
+                verdict = verdict_rtx(trt, runtime, content) if self._api.is_rtx else []
                 raise BackendError(
                     why_it_does_not_load(
                         self.path,
@@ -99,7 +139,7 @@ class TensorRTBackend:
                         said=[*verdict, *errors],
                     )
                 )
-        return runtime, read_plan(self._api, engine)
+            return runtime, read_plan(self._api, engine)
 
     def run(self, canvases: np.ndarray) -> RawDetections:
         """canvases (N, H, W, 3) uint8 on the host, any N >= 1. Batches above the profiles' size are split, smaller
@@ -118,30 +158,58 @@ class TensorRTBackend:
         if device != self._cuda.device:
             where = "host memory" if device is None else f"the memory of device {device}"
             raise ImageError(f"the array lies in {where}; expected device {self._cuda.device}, where the engine runs.")
+        if self._cuda.is_in_another_context(canvases.address):
+            raise ImageError(
+                "the array belongs to a CUDA context that is not the device's primary one, so it cannot be read here. "
+                "With PyCUDA: import pycuda.autoprimaryctx in place of pycuda.autoinit or make_context()."
+            )
         return self._run(canvases)
 
-    def _run(self, canvases: np.ndarray | DeviceArray) -> RawDetections:
-        with self._cuda.current():
-            return self._run_here(canvases)
+    def time_on_gpu(self, canvases: np.ndarray, runs: int = 50) -> GpuTimes:
+        """Milliseconds that batches of these canvases take on the device, waiting and Python left out."""
+        with self._borrowed() as worker:
+            index, batch = self._whole(canvases)
+            return worker.time_runs(index, (batch, *canvases.shape[1:3]), canvases, runs)
 
-    def _run_here(self, canvases: np.ndarray | DeviceArray) -> RawDetections:
+    def time_layers(self, canvases: np.ndarray, runs: int = 10) -> dict[str, float]:
+        """Median milliseconds of each layer of the engine for these canvases, in the order they run."""
+        with self._borrowed() as worker:
+            index, batch = self._whole(canvases)
+            return worker.profile_layers(index, (batch, *canvases.shape[1:3]), canvases, runs)
+
+    def _whole(self, canvases: np.ndarray) -> tuple[int, int]:
+        """Profile and batch for all canvases at once. Raises ImageError if they are too many."""
+        images, height, width = canvases.shape[:3]
+        index, batch = choose_profile(self._plan.profiles, (images, height, width), self.path)
+        if batch < images:
+            raise ImageError(f"{images} canvases do not fit into one batch: {self.path.name} takes up to {batch}.")
+        return index, batch
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Worker]:
+        """A worker for the calling thread. One that fails is not used again: its stream may be in any state."""
+        with self._cuda.current():
+            worker = self._acquire()
+            try:
+                yield worker
+            except ImageError:
+                self._release(worker)
+                raise
+            except BaseException:
+                self._retire(worker)
+                raise
+            self._release(worker)
+
+    def _run(self, canvases: np.ndarray | DeviceArray) -> RawDetections:
         images, height, width = (int(size) for size in canvases.shape[:3])
         parts = []
-        worker = self._acquire()
-        try:
+        with self._borrowed() as worker:
             done = 0
             while done < images:
                 index, batch = choose_profile(self._plan.profiles, (images - done, height, width), self.path)
                 taken = min(images - done, batch)
                 parts.append(worker.run(index, (batch, height, width), _part(canvases, done, taken)))
                 done += taken
-        except ImageError:
-            self._release(worker)
-            raise
-        except BaseException:
-            self._retire(worker)
-            raise
-        self._release(worker)
         return parts[0] if len(parts) == 1 else RawDetections(*map(np.concatenate, zip(*parts)))
 
     def _acquire(self) -> Worker:
@@ -158,7 +226,9 @@ class TensorRTBackend:
                 self._changed.wait()
         worker = None
         try:
-            worker = Worker(self._api, self._cuda, self._plan, graphs=self._graphs)
+            worker = Worker(
+                self._api, self._cuda, self._plan, graphs=self._graphs, kernels=self._kernels, lent=self._lent
+            )
             worker.warm_up()
             return worker
         except BaseException as error:
@@ -192,6 +262,9 @@ class TensorRTBackend:
 
     def close(self) -> None:
         """Wait for calls that are running, then free everything on the device. May be called twice."""
+        _OPEN.discard(self)
+        if self._cuda.is_forked:  # nothing here is the child's to free
+            return
         with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -200,34 +273,14 @@ class TensorRTBackend:
             self._retire(worker)
         with self._changed:
             self._changed.wait_for(lambda: self._made == 0)
+            with self._cuda.current():
+                while self._lent:
+                    self._lent.pop().free()
+                self._kernels.save()
+            self._kernels.free()
             # The order matters to TensorRT: contexts (gone with the workers), engine, runtime.
             self._plan = self._plan._replace(engine=None)
             self._runtime = None
-
-
-def choose_profile(profiles: tuple[Profile, ...], shape: Shape, path: Path) -> tuple[int, int]:
-    """Profile and batch size to run next, when `shape` = (images left, H, W).
-
-    The one that takes most images, then fills up least, then is tuned for the nearest shape. Raises ImageError if no
-    profile holds H x W.
-    """
-    images, height, width = shape
-    best: tuple[tuple[float, ...], int, int] | None = None
-    for index, profile in enumerate(profiles):
-        batch = min(max(images, profile.min[0]), profile.max[0])
-        if not profile.holds((batch, height, width)):
-            continue
-        area = math.prod((batch, height, width)) / math.prod(profile.opt)
-        rank = (-min(batch, images), batch, abs(math.log(area)))
-        if best is None or rank < best[0]:
-            best = (rank, index, batch)
-    if best is None:
-        raise ImageError(
-            f"canvas of {height} x {width} px fits no profile of {path.name} ({'; '.join(map(str, profiles))}). "
-            f"Build with another one: cornernet build MODEL.onnx -o {path.name} --profile 1x{height}x{width},"
-            f"4x{height}x{width},8x{height}x{width}"
-        )
-    return best[1], best[2]
 
 
 def _part(canvases: np.ndarray | DeviceArray, start: int, images: int) -> np.ndarray | DeviceArray:
@@ -236,32 +289,3 @@ def _part(canvases: np.ndarray | DeviceArray, start: int, images: int) -> np.nda
     _, height, width, channels = canvases.shape
     address = canvases.address + start * height * width * channels
     return DeviceArray(address, (images, height, width, channels), canvases.producer)
-
-
-def _verdict_rtx(trt: Any, runtime: Any, content: bytes) -> list[str]:
-    """TensorRT-RTX names why a plan cannot run here: VERSION_MISMATCH, UNSUPPORTED_CC, OLD_CUDA_DRIVER, ..."""
-    _, bits = runtime.get_engine_validity(content)
-    return [name for name, bit in trt.EngineInvalidityDiagnostics.__members__.items() if int(bits) & int(bit)]
-
-
-def _flavour_of(facts: EngineCard, path: Path) -> TensorRT:
-    try:
-        return trt_api.load(facts.flavour)
-    except BackendError as error:
-        raise BackendError(f"{path} was built by {facts.flavour} {facts.version}: {error}") from error
-
-
-def _load_plugins(api: TensorRT, facts: EngineCard, path: Path, plugins: str | Path | None) -> Path | None:
-    """Register the operators that the engine needs; the library used. Raises BackendError if there is none."""
-    if facts.plugins is None:
-        return None
-    library = Path(plugins) if plugins else trt_api.find_plugin_library()
-    needs = f"{path} needs the operators {', '.join(sorted(facts.operators))} of {facts.plugins.name}"
-    if library is None:
-        raise BackendError(f"{needs}, which was not found. {trt_api.HOW_TO_GET_PLUGINS}")
-    missing = sorted(set(facts.operators) - set(api.load_plugins(library)))
-    if missing:
-        raise BackendError(f"{needs}, but {library} lacks {', '.join(missing)}. {trt_api.HOW_TO_GET_PLUGINS}")
-    if FileFacts.of(library).sha256 != facts.plugins.sha256:
-        log.warning("%s was built with another build of %s; if boxes look wrong, build it again", path, library)
-    return library

@@ -11,6 +11,7 @@ it up in the true bindings of 10.16 and 11.4.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import logging
@@ -162,6 +163,24 @@ def find_plugin_library() -> Path | None:
     if library is None and named:
         raise BackendError(f"{LIBRARY_VARIABLE} names {named}, which does not exist. {HOW_TO_GET_PLUGINS}")
     return library
+
+
+def driver_problem(library: Path, driver_version: int) -> str:
+    """Why the kernels in `library` cannot run with this driver (12040 is CUDA 12.4; 0 unknown); empty if they can.
+
+    The library brings a CUDA runtime of its own, which works with every driver of its major version and later ones.
+    """
+    try:
+        ask = ctypes.CDLL(str(library)).cornernet_cuda_version
+    except (OSError, AttributeError):  # no library of ours, which the registry judges, or one of before this question
+        return ""
+    compiled = int(ask())
+    if not driver_version or compiled // 1000 <= driver_version // 1000:
+        return ""
+    return (
+        f"{library} was compiled with CUDA {compiled // 1000}, the NVIDIA driver is for CUDA {driver_version // 1000}: "
+        "install a newer driver, or build the library again with an older toolkit."
+    )
 
 
 _LOGGERS: list[Any] = []

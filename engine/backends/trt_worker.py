@@ -1,88 +1,85 @@
-"""One worker of a TensorRT engine: a stream, fixed buffers, and a context with a CUDA graph for every shape it meets.
+"""One worker of a TensorRT engine: a stream, fixed buffers, and contexts (trt_contexts.py) with their CUDA graphs.
 
 Order on the stream, for every batch:  upload -> network -> download of the five outputs -> (host waits)
 
-First use of a shape runs the network plainly: TensorRT does its shape-dependent set-up then, which no graph may hold.
-The second use records all three steps as one CUDA graph; from then on a batch is one launch. What cannot be recorded
-runs plainly for good. A context belongs to one shape, because a recorded graph relies on state that a change of shape
-would overwrite; the contexts of a worker share one block of scratch memory, since they never run at the same time.
+A shape that comes again, in a context of its own, is run plainly once more: TensorRT does its set-up for shape and
+addresses then, which no graph may hold. Then all three steps are recorded, and from the next batch on a launch of the
+graph is everything. There is a graph for each place the input comes from: our staging memory, page-locked memory lent
+to the caller, which is uploaded without a copy in between, or an address on the device. What cannot be recorded runs
+plainly for good.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.backends.contract import CONTRACT
-from cornernet.engine.backends.cuda_memory import Cuda, CudaError, DeviceBuffer, Graph, PinnedBuffer, Stream
+from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream, Timer
+from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
 from cornernet.engine.backends.device_arrays import DeviceArray
 from cornernet.engine.backends.engine_card import Shape
+from cornernet.engine.backends.rtx_kernels import KernelCache
 from cornernet.engine.backends.trt_api import TensorRT
+from cornernet.engine.backends.trt_contexts import MAX_GRAPHS, Contexts, GraphKey, Slot
 from cornernet.engine.backends.trt_plan import Plan
-from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.backends.trt_profiling import layer_times
+from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import INPUT, OUTPUTS
 
 log = logging.getLogger("cornernet.tensorrt")
-
-MAX_SHAPES = 8
-"""Contexts a worker keeps; the one used longest ago goes first."""
-
-MAX_GRAPHS = 8
-"""Graphs a context keeps: one for host input, and one per device address that is used again (a ring of frames)."""
 
 ALIGNMENT = 256
 """TensorRT's demand on tensor addresses [bytes]."""
 
 
-_CREATING = threading.Lock()
-"""Contexts are made one at a time: TensorRT promises thread safety between contexts, not for making them."""
+class Source(NamedTuple):
+    """Where a batch comes from. key: see GraphKey. comes_again: the addresses are ours, so recording is worth it."""
+
+    key: GraphKey
+    comes_again: bool
 
 
-class Slot:
-    """A context set to one shape, and its graphs by (input address, uploaded from the host)."""
+class GpuTimes(NamedTuple):
+    """Milliseconds on the device, one value per run. batch: from upload to download; compute: the network alone."""
 
-    def __init__(self, context: Any) -> None:
-        self.context = context
-        self.shape: Shape | None = None
-        self.outputs: dict[str, tuple[int, ...]] = {}
-        self.graphs: OrderedDict[tuple[int, bool], Graph | None] = OrderedDict()
-        self.capturable = True
-
-    def free(self) -> None:
-        for graph in self.graphs.values():
-            if graph is not None:
-                graph.free()
-        self.graphs.clear()
-        self.context = None
+    batch: list[float]
+    compute: list[float]
 
 
 class Worker:
     """Runs one batch at a time. Not thread-safe: a worker is used by whoever holds it.
 
-    Raises CudaError if the device has not enough memory; what was taken by then is given back.
+    lent: page-locked memory that callers may hand in. Raises CudaError if the device has not enough memory; what was
+    taken by then is given back.
     """
 
-    def __init__(self, api: TensorRT, cuda: Cuda, plan: Plan, *, graphs: bool) -> None:
-        self._api, self._cuda, self._plan = api, cuda, plan
-        self._record = graphs and not api.has_own_graphs
-        self._slots: OrderedDict[tuple[int, Shape | None], Slot] = OrderedDict()
+    def __init__(
+        self,
+        api: TensorRT,
+        cuda: Cuda,
+        plan: Plan,
+        *,
+        graphs: bool,
+        kernels: KernelCache,
+        lent: Sequence[PinnedBuffer] = (),
+    ) -> None:
+        self._api, self._cuda, self._plan, self._lent = api, cuda, plan, lent
         self._owned: list[Any] = []
         try:
             self._stream = self._own(Stream(cuda))
-            engine = plan.engine
-            self._scratch = self._own(DeviceBuffer(cuda, 0 if api.has_own_graphs else engine.device_memory_size_v2))
+            self.contexts = self._own(Contexts(api, cuda, plan, self._stream, own=graphs, kernels=kernels))
             size = max(int(np.prod(profile.max)) * 3 for profile in plan.profiles)
             self._input = self._own(DeviceBuffer(cuda, size))
             self._staging = self._own(PinnedBuffer(cuda, size))
-            sizes = self._output_sizes()
+            sizes = self.contexts.output_sizes()
             self._outputs = {name: self._own(DeviceBuffer(cuda, sizes[name])) for name in OUTPUTS}
             self._results = {name: self._own(PinnedBuffer(cuda, sizes[name])) for name in OUTPUTS}
+            self.contexts.bind_outputs({name: buffer.address for name, buffer in self._outputs.items()})
         except BaseException:
             self.free()
             raise
@@ -98,74 +95,121 @@ class Worker:
                 self.run(index, profile.opt, np.zeros((*profile.opt, 3), np.uint8))
 
     def run(self, profile: int, shape: Shape, canvases: np.ndarray | DeviceArray) -> RawDetections:
-        """Run `canvases` (n, H, W, 3) as a batch of `shape` (N, H, W), N >= n; the results of the first n images.
+        """Run `canvases` (n, H, W, 3) as a batch of at least `shape` (N, H, W), N >= n; results of the first n images.
 
         Device arrays are read in place, unless the batch must be filled up or TensorRT's alignment is not met: then
         they are copied, on the device.
         """
-        slot = self._slot(profile, shape)
-        images = canvases.shape[0]
-        upload = isinstance(canvases, np.ndarray)
-        if isinstance(canvases, np.ndarray):
-            staging = self._staging.array((*shape, 3), np.dtype(np.uint8))
-            staging[:images] = canvases
-            staging[images:] = 0
-            address = self._input.address
-        else:
-            address = self._take(canvases, shape)
-        self._launch(slot, address, int(np.prod(shape)) * 3 if upload else 0)
+        slot, source = self._prepare(profile, shape, canvases)
+        self._launch(slot, source)
         self._stream.synchronize()
-        return RawDetections(*(self._result(slot, name, images) for name in OUTPUTS))
+        return RawDetections(*(self._result(slot, name, canvases.shape[0]) for name in OUTPUTS))
 
-    def _take(self, canvases: DeviceArray, shape: Shape) -> int:
-        """Address to read a device array from, once its producer is done with it."""
+    def time_runs(self, profile: int, shape: Shape, canvases: np.ndarray, runs: int) -> GpuTimes:
+        """`runs` batches as `run` does them, timed on the device; then the network alone, plainly, without copies."""
+        times = GpuTimes([], [])
+        timer = Timer(self._cuda, self._stream)
+
+        def timed(enqueue: Callable[[], None]) -> float:
+            timer.start()
+            enqueue()
+            timer.stop()
+            return timer.milliseconds()
+
+        try:
+            for _ in range(3):
+                self.run(profile, shape, canvases)
+            slot, source = self._prepare(profile, shape, canvases)
+            for _ in range(runs):
+                times.batch.append(timed(lambda: self._launch(slot, source)))
+            for _ in range(runs):
+                times.compute.append(timed(lambda: self._execute(slot)))
+        finally:
+            timer.free()
+        return times
+
+    def profile_layers(self, profile: int, shape: Shape, canvases: np.ndarray, runs: int) -> dict[str, float]:
+        """Median milliseconds of every layer, in order, as TensorRT's profiler reports them. Slower than a real run:
+        layers are timed one by one."""
+        self.run(profile, shape, canvases)  # the pixels are in the input from now on
+        with self.contexts.apart(profile, shape) as slot:
+            slot.bind(INPUT, self._input.address)
+
+            def execute() -> None:
+                self._execute(slot)
+                self._stream.synchronize()
+
+            return layer_times(self._api.module, slot.context, execute, runs)
+
+    def _prepare(self, profile: int, shape: Shape, canvases: np.ndarray | DeviceArray) -> tuple[Slot, Source]:
+        slot = self.contexts.place(profile, shape)
+        assert slot.shape is not None
+        source = self._upload_from(canvases, slot.shape) if isinstance(canvases, np.ndarray) else None
+        return slot, source or self._take(canvases, slot.shape)  # type: ignore[arg-type]
+
+    def _upload_from(self, canvases: np.ndarray, shape: Shape) -> Source:
+        """Lent memory as it is; anything else through staging. Rows that the batch lacks hold any pixels: they are cut
+        off with their results."""
+        if canvases.flags.c_contiguous:
+            address = canvases.ctypes.data
+            if any(buffer.holds(address, canvases.nbytes) for buffer in self._lent):
+                return Source((self._input.address, address, canvases.nbytes), True)
+        images = canvases.shape[0]
+        staging = self._staging.array((*shape, 3), np.dtype(np.uint8))
+        staging[:images] = canvases
+        staging[images:] = 0
+        return Source((self._input.address, self._staging.address, staging.nbytes), True)
+
+    def _take(self, canvases: DeviceArray, shape: Shape) -> Source:
+        """A device array, once its producer is done with it."""
         if canvases.producer is not None:
             self._stream.wait_for(canvases.producer)
         if canvases.shape[0] == shape[0] and canvases.address % ALIGNMENT == 0:
-            return canvases.address
-        # What is left in the rows below is cut off with its results; any byte is a pixel, so nothing can go wrong.
+            return Source((canvases.address, 0, 0), False)
         self._stream.move(self._input.address, canvases.address, int(np.prod(canvases.shape)))
-        return self._input.address
+        return Source((self._input.address, 0, 0), True)
 
-    def _launch(self, slot: Slot, address: int, uploaded: int) -> None:
-        """Put one batch on the stream. uploaded: bytes to bring from the host first; 0: the input is on the device."""
-
-        def enqueue() -> None:
-            if uploaded:
-                self._stream.upload(address, self._staging.address, uploaded)
-            self._execute(slot)
-            for name, shape in slot.outputs.items():
-                size = int(np.prod(shape)) * self._plan.dtypes[name].itemsize
-                self._stream.download(self._results[name].address, self._outputs[name].address, size)
-
-        key = (address, bool(uploaded))
+    def _launch(self, slot: Slot, source: Source) -> None:
+        """Put one batch on the stream: as a graph if there is one, else step by step."""
+        key = source.key
         graph = slot.graphs.get(key)
         if graph is not None:
             slot.graphs.move_to_end(key)
             graph.launch()
             return
-        self._bind(slot.context, INPUT, address)
-        if key in slot.graphs and self._record and slot.capturable:
-            graph = self._recorded(slot, enqueue)
-            if graph is not None:
-                slot.graphs[key] = graph
-                graph.launch()
-                return
-        enqueue()
-        self._remember(slot, key)
+        address, host, size = key
 
-    def _recorded(self, slot: Slot, enqueue: Callable[[], None]) -> Graph | None:
+        def enqueue() -> None:
+            if host:
+                self._stream.upload(address, host, size)
+            self._execute(slot)
+            for name, shape in slot.outputs.items():
+                size_out = int(np.prod(shape)) * self._plan.dtypes[name].itemsize
+                self._stream.download(self._results[name].address, self._outputs[name].address, size_out)
+
+        slot.bind(INPUT, address)
+        enqueue()
+        if slot.keeps_shape and key not in slot.not_recordable:
+            worth_it = source.comes_again or key in slot.graphs
+            self._remember(slot, key)
+            if worth_it:
+                self._record(slot, key, enqueue)
+
+    def _record(self, slot: Slot, key: GraphKey, enqueue: Callable[[], None]) -> None:
+        """Record what was just run, for the next time. Shape and addresses are unchanged: no set-up is left to do."""
+        self._stream.synchronize()
         try:
-            return self._stream.capture(enqueue)
+            slot.graphs[key] = self._stream.capture(enqueue)
         except BackendError as error:
             if isinstance(error, CudaError) and error.sticky:
                 raise
-            slot.capturable = False
+            slot.graphs.pop(key)
+            slot.not_recordable.add(key)
             log.warning("no CUDA graph for %s, running without: %s", slot.shape, error)
-            return None
 
-    def _remember(self, slot: Slot, key: tuple[int, bool]) -> None:
+    def _remember(self, slot: Slot, key: GraphKey) -> None:
         slot.graphs.setdefault(key, None)
+        slot.graphs.move_to_end(key)
         while len(slot.graphs) > MAX_GRAPHS:
             _, oldest = slot.graphs.popitem(last=False)
             if oldest is not None:
@@ -185,79 +229,14 @@ class Worker:
         view = self._results[name].array(slot.outputs[name], self._plan.dtypes[name])
         return view[:images].astype(CONTRACT[name].dtype, copy=True)
 
-    def _slot(self, profile: int, shape: Shape) -> Slot:
-        """The context for `shape`; a runtime that records graphs itself has one per profile for all shapes."""
-        key = (profile, None if self._api.has_own_graphs else shape)
-        slot = self._slots.get(key)
-        if slot is None:
-            while len(self._slots) >= MAX_SHAPES:
-                self._slots.popitem(last=False)[1].free()
-            slot = self._slots[key] = Slot(self._context(profile))
-            for name in OUTPUTS:
-                self._bind(slot.context, name, self._outputs[name].address)
-        self._slots.move_to_end(key)
-        if slot.shape != shape:
-            slot.outputs = self._set_shape(slot.context, shape)
-            slot.shape = shape
-        return slot
-
-    def _context(self, profile: int) -> Any:
-        trt, engine = self._api.module, self._plan.engine
-        with self._api.logger.collect() as errors, _CREATING:
-            if self._api.has_own_graphs:
-                context = _context_rtx(trt, engine)
-            else:
-                context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
-                if context is not None and self._scratch.size:
-                    context.set_device_memory(self._scratch.address, self._scratch.size)
-            if context is None or not context.set_optimization_profile_async(profile, self._stream.handle):
-                raise BackendError(
-                    f"TensorRT gave no context for profile {profile}: {'; '.join(errors) or 'no reason'}"
-                )
-        self._stream.synchronize()
-        return context
-
-    def _bind(self, context: Any, name: str, address: int) -> None:
-        if not context.set_tensor_address(name, address):
-            raise BackendError(f"TensorRT refuses the address {address:#x} for the tensor {name}.")
-
-    def _set_shape(self, context: Any, shape: Shape) -> dict[str, tuple[int, ...]]:
-        """Shapes of the outputs for an input of `shape`."""
-        if not context.set_input_shape(INPUT, (*shape, 3)):
-            raise BackendError(f"TensorRT refuses an input of {shape}, though it lies within the profile.")
-        outputs = {name: tuple(context.get_tensor_shape(name)) for name in OUTPUTS}
-        unknown = [name for name, sizes in outputs.items() if any(size < 0 for size in sizes)]
-        if unknown:
-            raise ModelError(
-                f"the sizes of {', '.join(unknown)} depend on the pixels, so no buffer can be prepared for them. "
-                "Build from a file of `cornernet export`."
-            )
-        return outputs
-
-    def _output_sizes(self) -> dict[str, int]:
-        """Bytes of each output at the largest batch of any profile."""
-        sizes = dict.fromkeys(OUTPUTS, 0)
-        for index, profile in enumerate(self._plan.profiles):
-            for name, shape in self._set_shape(self._context(index), profile.max).items():
-                sizes[name] = max(sizes[name], int(np.prod(shape)) * self._plan.dtypes[name].itemsize)
-        return sizes
-
     def free(self) -> None:
         """Give everything back, newest first. After a fatal device error the calls fail; that is logged, not raised."""
         if self._owned:
             _quietly(self._stream.synchronize)  # after a failure work may still be on its way
-        for slot in self._slots.values():
-            _quietly(slot.free)
-        self._slots.clear()
+            _quietly(self.contexts.free)  # before the memory that their graphs name
         while self._owned:
             _quietly(self._owned.pop().free)
         self._plan = self._plan._replace(engine=None)  # the engine must not outlive its runtime
-
-
-def _context_rtx(trt: Any, engine: Any) -> Any:
-    runtime_config = engine.create_runtime_config()
-    runtime_config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-    return engine.create_execution_context(runtime_config)
 
 
 def _quietly(give_back: Callable[[], None]) -> None:

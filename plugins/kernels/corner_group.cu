@@ -149,12 +149,8 @@ int32_t cornernet_corner_group(void const* const* inputs, void* const* outputs, 
     if (workspace == nullptr) return cudaErrorInvalidValue;
     Detections const out = {static_cast<float*>(outputs[0]), static_cast<float*>(outputs[1]),
         static_cast<float*>(outputs[2]), static_cast<int32_t*>(outputs[3]), static_cast<int32_t*>(outputs[4])};
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(static_cast<unsigned>(images));
-    config.blockDim = dim3(kThreads);
-    config.dynamicSmemBytes = sizeof(GroupShared);
-    config.stream = static_cast<cudaStream_t>(stream);
     Rules const rules = {corners, num_dets, max_distance, reject_zero_size != 0};
-    return cudaLaunchKernelEx(&config, corner_group_kernel, corners_at(inputs), corners_at(inputs + 5), out,
+    return launch_plain(corner_group_kernel, dim3(static_cast<unsigned>(images)), dim3(kThreads), sizeof(GroupShared),
+        static_cast<cudaStream_t>(stream), corners_at(inputs), corners_at(inputs + 5), out,
         static_cast<Key*>(workspace), rules);
 }

@@ -221,20 +221,12 @@ bool is_valid(int images, int classes, int height, int width, int top_k) {
 
 template <typename Cells> cudaError_t launch(void const* logits, float* scores, int32_t* labels, int32_t* cells,
     Key* lists, int images, HeatmapShape shape, int top_k, cudaStream_t stream) {
-    cudaLaunchConfig_t find = {};
-    find.gridDim = dim3(static_cast<unsigned>(images) * shape.parts);
-    find.blockDim = dim3(kFindThreads);
-    find.dynamicSmemBytes = sizeof(FindShared);
-    find.stream = stream;
-    cudaError_t const error = cudaLaunchKernelEx(
-        &find, find_peaks_kernel<Cells>, static_cast<typename Cells::Element const*>(logits), lists, shape, top_k);
+    cudaError_t const error = launch_plain(find_peaks_kernel<Cells>, dim3(static_cast<unsigned>(images) * shape.parts),
+        dim3(kFindThreads), sizeof(FindShared), stream, static_cast<typename Cells::Element const*>(logits), lists,
+        shape, top_k);
     if (error != cudaSuccess) return error;
-    cudaLaunchConfig_t rank = find;
-    rank.gridDim = dim3(static_cast<unsigned>(images));
-    rank.blockDim = dim3(kRankThreads);
-    rank.dynamicSmemBytes = sizeof(RankShared);
-    return cudaLaunchKernelEx(
-        &rank, rank_peaks_kernel, static_cast<Key const*>(lists), scores, labels, cells, shape, top_k);
+    return launch_plain(rank_peaks_kernel, dim3(static_cast<unsigned>(images)), dim3(kRankThreads), sizeof(RankShared),
+        stream, static_cast<Key const*>(lists), scores, labels, cells, shape, top_k);
 }
 
 template <typename T> cudaError_t launch_type(void const* logits, float* scores, int32_t* labels, int32_t* cells,

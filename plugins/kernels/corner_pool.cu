@@ -28,6 +28,7 @@ constexpr int kMaxThreads = 256;
 constexpr int kRows = 8;
 constexpr int kMaxSide = 1024;
 constexpr int kMaxStrips = 8;  // largest cluster that every GPU with clusters accepts
+constexpr size_t kSharedBytes = 48 << 10;  // what a block may have without asking for more
 
 struct Geometry {
     int height, row_cells;               // of a map; a row has width / kColumns cells
@@ -198,31 +199,38 @@ int lanes_for(int row_cells) {
     return lanes;
 }
 
-template <typename Access> cudaError_t launch(
-    void const* first, void const* second, void* pooled, int64_t maps, Geometry g, int corner, cudaStream_t stream) {
-    using Element = typename Access::Element;
+// The threads of a block for a map cut into `strips`.
+void divide(Geometry& g, int strips) {
+    g.strips = strips;
     g.lanes = lanes_for(g.row_cells);
-    g.strip_rows = divide_up(g.height, g.strips);
+    g.strip_rows = divide_up(g.height, strips);
     int const wanted = min(max(1, kMaxThreads / g.lanes), divide_up(g.strip_rows, kRows));
     int const per_warp = max(1, 32 / g.lanes);  // whole warps: shuffles name all 32 lanes
     g.row_groups = divide_up(wanted, per_warp) * per_warp;
-    if (maps * g.strips > INT32_MAX) return cudaErrorInvalidValue;
+}
 
-    cudaLaunchAttribute cluster = {};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = static_cast<unsigned>(g.strips);
-    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(static_cast<unsigned>(maps * g.strips));
-    config.blockDim = dim3(static_cast<unsigned>(g.lanes * g.row_groups));
-    config.dynamicSmemBytes = SharedTile<Access>::bytes(g);
-    config.stream = stream;
-    config.attrs = &cluster;
-    config.numAttrs = g.strips > 1 ? 1 : 0;
+template <typename Access> cudaError_t launch(void const* first, void const* second, void* pooled, int64_t maps,
+    Geometry g, int strips, int corner, cudaStream_t stream) {
+    using Element = typename Access::Element;
+    auto* const in_first = static_cast<Element const*>(first);
+    auto* const in_second = static_cast<Element const*>(second);
+    auto* const out = static_cast<Element*>(pooled);
     // The direction is a template argument: at run time it would cost a select per element and load.
     auto const kernel = corner == kTopLeft ? corner_pool_kernel<Access, true> : corner_pool_kernel<Access, false>;
-    return cudaLaunchKernelEx(&config, kernel, static_cast<Element const*>(first), static_cast<Element const*>(second),
-        static_cast<Element*>(pooled), g);
+    divide(g, strips > 1 && clusters_work(kernel, kMaxStrips, kMaxThreads, kSharedBytes) ? strips : 1);
+    if (maps * g.strips > INT32_MAX) return cudaErrorInvalidValue;
+    dim3 const grid(static_cast<unsigned>(maps * g.strips)), block(static_cast<unsigned>(g.lanes * g.row_groups));
+    size_t const shared_bytes = SharedTile<Access>::bytes(g);
+    if (g.strips == 1) return launch_plain(kernel, grid, block, shared_bytes, stream, in_first, in_second, out, g);
+    cudaLaunchAttribute cluster = cluster_attribute(g.strips);
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = stream;
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+    return cudaLaunchKernelEx(&config, kernel, in_first, in_second, out, g);
 }
 
 // NCHW: every plane is a map, its rows are contiguous.
@@ -230,17 +238,17 @@ template <typename T> cudaError_t launch_planes(void const* first, void const* s
     int height, int width, int corner, cudaStream_t stream) {
     Geometry g = {};
     g.height = height;
-    g.strips = g.groups = 1;
+    g.groups = 1;
     g.image_stride = static_cast<int64_t>(height) * width;
     g.row_stride = width;
     if (rows_are_vectors<T>(width, first, second, pooled)) {
         g.row_cells = width / RowVector<T>::kColumns;
         g.cell_stride = RowVector<T>::kColumns;
-        return launch<RowVector<T>>(first, second, pooled, planes, g, corner, stream);
+        return launch<RowVector<T>>(first, second, pooled, planes, g, 1, corner, stream);
     }
     g.row_cells = width;
     g.cell_stride = 1;
-    return launch<SingleElement<T>>(first, second, pooled, planes, g, corner, stream);
+    return launch<SingleElement<T>>(first, second, pooled, planes, g, 1, corner, stream);
 }
 
 // Channels last: 8 channels are a map, and too few maps to fill the GPU are cut into strips of rows.
@@ -256,12 +264,10 @@ cudaError_t launch_channels_last(void const* first, void const* second, void* po
     g.image_stride = height * g.row_stride;
     int64_t const maps = static_cast<int64_t>(images) * g.groups;
     // As many strips as it takes to give every multiprocessor a block, but none below two thread heights of rows.
-    int multiprocessors = 0;
-    g.strips = 1;
-    if (clusters_supported(&multiprocessors))
-        while (g.strips < kMaxStrips && maps * g.strips * 2 <= multiprocessors && height >= g.strips * 2 * kRows)
-            g.strips *= 2;
-    return launch<ChannelVector>(first, second, pooled, maps, g, corner, stream);
+    int const blocks = multiprocessors();
+    int strips = 1;
+    while (strips < kMaxStrips && maps * strips * 2 <= blocks && height >= strips * 2 * kRows) strips *= 2;
+    return launch<ChannelVector>(first, second, pooled, maps, g, strips, corner, stream);
 }
 
 }  // namespace

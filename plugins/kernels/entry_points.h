@@ -1,7 +1,11 @@
 // What every C entry point shares: visibility and the numbers of the element types.
 #pragma once
+#include <cstdint>
 
 #define CORNERNET_API extern "C" __attribute__((visibility("default")))
+
+// Version of the CUDA runtime that the library brings, as CUDA writes it: 13000 is 13.0.
+CORNERNET_API int32_t cornernet_cuda_version();
 
 namespace cornernet {
 

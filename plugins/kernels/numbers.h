@@ -16,6 +16,12 @@
 #include <cstdint>
 #include <cstring>
 
+// Turing, compiled by CUDA 11, has neither the maxima of pairs that let a NaN through nor any arithmetic on pairs of
+// bfloat16: pairs are computed as floats there. (CUDA 12 has its own such detour; ours is used below 8.0 throughout.)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define CORNERNET_PAIRS_AS_FLOATS 1
+#endif
+
 namespace cornernet {
 
 using Half = __half;
@@ -75,25 +81,46 @@ __device__ inline float max_or_nan(float a, float b) {
     return a >= b || a != a ? a : b;
 #endif
 }
-__device__ inline __half2 max_or_nan(__half2 a, __half2 b) { return __hmax2_nan(a, b); }
-__device__ inline __nv_bfloat162 max_or_nan(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmax2_nan(a, b); }
-
 // Maximum that ignores a NaN: next to a number it counts as -inf.
 __device__ inline float max_skip_nan(float a, float b) { return fmaxf(a, b); }
+__device__ inline float spread_first(float a) { return a; }
+__device__ inline float spread_last(float a) { return a; }
+__device__ inline float add_packs(float a, float b) { return a + b; }
+
+#if CORNERNET_PAIRS_AS_FLOATS
+// A maximum is one of its operands, so the detour over float changes no bit; a sum is rounded once either way.
+__device__ inline __half2 pair_of(float first, float last, __half2) { return __floats2half2_rn(first, last); }
+__device__ inline __nv_bfloat162 pair_of(float first, float last, __nv_bfloat162) {
+    __nv_bfloat162 pair;
+    pair.x = __float2bfloat16_rn(first), pair.y = __float2bfloat16_rn(last);
+    return pair;
+}
+template <typename P> __device__ inline P max_or_nan(P a, P b) {
+    return pair_of(max_or_nan(__low2float(a), __low2float(b)), max_or_nan(__high2float(a), __high2float(b)), P());
+}
+template <typename P> __device__ inline P max_skip_nan(P a, P b) {
+    return pair_of(max_skip_nan(__low2float(a), __low2float(b)), max_skip_nan(__high2float(a), __high2float(b)), P());
+}
+template <typename P> __device__ inline P add_packs(P a, P b) {
+    return pair_of(__low2float(a) + __low2float(b), __high2float(a) + __high2float(b), P());
+}
+template <typename P> __device__ inline P spread_first(P a) { return pair_of(__low2float(a), __low2float(a), P()); }
+template <typename P> __device__ inline P spread_last(P a) { return pair_of(__high2float(a), __high2float(a), P()); }
+#else
+__device__ inline __half2 max_or_nan(__half2 a, __half2 b) { return __hmax2_nan(a, b); }
+__device__ inline __nv_bfloat162 max_or_nan(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmax2_nan(a, b); }
 __device__ inline __half2 max_skip_nan(__half2 a, __half2 b) { return __hmax2(a, b); }
 __device__ inline __nv_bfloat162 max_skip_nan(__nv_bfloat162 a, __nv_bfloat162 b) { return __hmax2(a, b); }
 
 // The first (lower address) or the last element of a pack, copied to all its places.
-__device__ inline float spread_first(float a) { return a; }
 __device__ inline __half2 spread_first(__half2 a) { return __low2half2(a); }
 __device__ inline __nv_bfloat162 spread_first(__nv_bfloat162 a) { return __low2bfloat162(a); }
-__device__ inline float spread_last(float a) { return a; }
 __device__ inline __half2 spread_last(__half2 a) { return __high2half2(a); }
 __device__ inline __nv_bfloat162 spread_last(__nv_bfloat162 a) { return __high2bfloat162(a); }
 
-__device__ inline float add_packs(float a, float b) { return a + b; }
 __device__ inline __half2 add_packs(__half2 a, __half2 b) { return __hadd2(a, b); }
 __device__ inline __nv_bfloat162 add_packs(__nv_bfloat162 a, __nv_bfloat162 b) { return __hadd2(a, b); }
+#endif
 
 // Elements of a vector as floats, in memory order.
 __device__ inline void unpack(Vector<float> const& v, float* out) {

@@ -32,10 +32,10 @@ COMMON = ["-std=c++17", "-g", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off
 UNDEFINED = ["-O2", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
 
 
-def compile_emulation(folder: Path, kernels: Path, *, racecheck: bool) -> Path:
+def compile_emulation(folder: Path, kernels: Path, *, racecheck: bool, defines: tuple[str, ...] = ()) -> Path:
     """Builds one emulated library into `folder` from the kernels in `kernels`."""
     library = folder / ("libracecheck.so" if racecheck else "libemulated.so")
-    includes = [f"-I{HERE}", f"-I{kernels}"]
+    includes = [f"-I{HERE}", f"-I{kernels}", *(f"-D{define}" for define in defines)]
     sources = [HERE / "host_cuda.cpp", *([HERE / "racecheck.cpp"] if racecheck else [])]
     flags = ["-O1", "-fsanitize=thread"] if racecheck else UNDEFINED
     # Only the kernels are instrumented: the thread sanitizer's own run time is replaced by racecheck.cpp.
@@ -58,11 +58,12 @@ def compile_emulation(folder: Path, kernels: Path, *, racecheck: bool) -> Path:
     return library
 
 
-def _built(*, racecheck: bool) -> Path:
+def _built(*, racecheck: bool = False, defines: tuple[str, ...] = ()) -> Path:
     if shutil.which("g++") is None:
         pytest.skip("needs g++ to compile the kernels for the CPU")
     sources = sorted([*KERNELS.iterdir(), *HERE.glob("*.cpp"), *HERE.glob("*.h"), Path(__file__)])
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    content = b"".join(path.read_bytes() for path in sources) + " ".join(defines).encode()
+    digest = hashlib.sha256(content).hexdigest()[:16]
     folder = ROOT / "build" / "emulated" / f"{digest}-{'racecheck' if racecheck else 'plain'}"
     library = folder / ("libracecheck.so" if racecheck else "libemulated.so")
     if not library.exists():
@@ -70,7 +71,7 @@ def _built(*, racecheck: bool) -> Path:
         # aside, and the first to be done gives its folder the name.
         folder.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
-        compile_emulation(aside, KERNELS, racecheck=racecheck)
+        compile_emulation(aside, KERNELS, racecheck=racecheck, defines=defines)
         try:
             aside.rename(folder)
         except OSError:
@@ -138,6 +139,10 @@ class Kernels:
         """Thread order and pretended GPU of the emulation; a real GPU has its own."""
         if self.is_emulated:
             self.launchers.library.host_cuda_configure(seed, compute_capability, multiprocessors)
+
+    def pretend(self, *, device: int, compiled_for: int = 90, active_clusters: int = 16) -> None:
+        """A GPU of the emulation that was not asked before: what nvcc compiled for, how many clusters fit at once."""
+        self.launchers.library.host_cuda_clusters(device, compiled_for, active_clusters)
 
     def put(self, data: np.ndarray) -> int:
         return self.memory.put(np.ascontiguousarray(data), self.offset)
@@ -216,6 +221,12 @@ class Kernels:
 def emulated() -> Kernels:
     """Kernels compiled with g++ and the undefined-behaviour sanitizer."""
     return Kernels(_built(racecheck=False), HostMemory())
+
+
+@pytest.fixture(scope="session")
+def emulated_turing() -> Kernels:
+    """The same, with the arithmetic that nvcc compiles for architectures below 8.0."""
+    return Kernels(_built(defines=("CORNERNET_PAIRS_AS_FLOATS=1",)), HostMemory())
 
 
 @pytest.fixture(scope="session")

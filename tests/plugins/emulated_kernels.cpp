@@ -2,3 +2,4 @@
 #include "corner_group.cu"
 #include "corner_peaks.cu"
 #include "corner_pool.cu"
+#include "cuda_version.cu"

@@ -52,7 +52,10 @@ struct Block {
 };
 struct Emulator {
     unsigned seed = 0;  // 0 runs threads in order, 1 in reverse, others shuffle
-    int compute_capability = 9, multiprocessors = 132;
+    int device = 0, compute_capability = 9, multiprocessors = 132;
+    int compiled_for = 90;           // below 90 there is no cluster code in the kernels: clusters are single blocks
+    int active_clusters = 16;        // 0: none fits, as on a small partition of a GPU
+    unsigned cluster_questions = 0, cluster_launches = 0;
     dim3 block_dim, grid_dim;
     std::vector<Block> blocks;  // of the running cluster
     int arrived = 0;
@@ -189,6 +192,7 @@ dim3 block_dim() { return emulator.block_dim; }
 dim3 grid_dim() { return emulator.grid_dim; }
 void* shared_memory() { return emulator.running->block->shared; }
 void* peer_shared_memory(void* mine, unsigned rank) {
+    if (emulator.compiled_for < 90) return mine;
     return emulator.blocks.at(rank).shared + (static_cast<char*>(mine) - emulator.running->block->shared);
 }
 unsigned cluster_rank() { return emulator.running->block->rank; }
@@ -200,6 +204,7 @@ void sync_block() {
     });
 }
 void sync_cluster() {
+    if (emulator.compiled_for < 90) return sync_block();
     arrive(Wait::kCluster, emulator.arrived, static_cast<int>(emulator.blocks.size() * emulator.block_dim.x), [&] {
         for (Block& block : emulator.blocks)
             for (Fiber& fiber : block.fibers)
@@ -245,6 +250,7 @@ cudaError_t launch(cudaLaunchConfig_t const& config, std::function<void()> const
         = cluster <= 8 && config.gridDim.x % cluster == 0 && (cluster == 1 || emulator.compute_capability >= 9);
     if (!shape_is_valid || !cluster_is_valid || config.dynamicSmemBytes > kDefaultSharedBytes)
         return cudaErrorInvalidConfiguration;
+    emulator.cluster_launches += cluster > 1;
     racecheck_launch();
     emulator.kernel = &kernel;
     emulator.block_dim = config.blockDim;
@@ -259,41 +265,38 @@ cudaError_t launch(cudaLaunchConfig_t const& config, std::function<void()> const
     return cudaSuccess;
 }
 
-uint16_t half_bits(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    uint16_t const sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-    bits &= 0x7fffffff;
-    if (bits > 0x7f800000) return 0x7fff;
-    if (bits >= 0x477ff000) return sign | 0x7c00;  // rounds to infinity
-    if (bits < 0x38800000) {                       // denormal: let a float addition align and round the mantissa
-        float const shifted = std::fabs(value) + 0.5f;
-        memcpy(&bits, &shifted, 4);
-        return static_cast<uint16_t>(sign | (bits - 0x3f000000));
-    }
-    return static_cast<uint16_t>(sign | ((bits + 0xfff + (bits >> 13 & 1) - 0x38000000) >> 13));
-}
-float half_value(uint16_t bits) {
-    int const exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
-                  : exponent     ? std::ldexp(1024.f + mantissa, exponent - 25)
-                                 : std::ldexp(float(mantissa), -24);
-    return bits & 0x8000 ? -value : value;
-}
-
 }  // namespace host_cuda
 
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaGetDevice(int* device) { return *device = host_cuda::emulator.device, cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     *value = attribute == cudaDevAttrComputeCapabilityMajor ? host_cuda::emulator.compute_capability
                                                             : host_cuda::emulator.multiprocessors;
     return cudaSuccess;
 }
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t host_func_attributes(cudaFuncAttributes* attributes) {
+    attributes->ptxVersion = host_cuda::emulator.compiled_for;
+    return cudaSuccess;
+}
+cudaError_t host_active_clusters(int* clusters, cudaLaunchConfig_t const*) {
+    ++host_cuda::emulator.cluster_questions;
+    *clusters = host_cuda::emulator.active_clusters;
+    return cudaSuccess;
+}
 
 // For the tests: thread order of the next launches, and the GPU that the launchers believe to see.
-extern "C" __attribute__((visibility("default"))) void host_cuda_configure(
+#define HOST_CUDA_API extern "C" __attribute__((visibility("default")))
+HOST_CUDA_API void host_cuda_configure(
     unsigned seed, int compute_capability, int multiprocessors) {
     host_cuda::emulator.seed = seed;
+    host_cuda::emulator.device = compute_capability;  // another GPU, about which nothing is known yet
     host_cuda::emulator.compute_capability = compute_capability;
     host_cuda::emulator.multiprocessors = multiprocessors;
 }
+HOST_CUDA_API void host_cuda_clusters(int device, int compiled_for, int active_clusters) {
+    host_cuda::emulator.device = device;
+    host_cuda::emulator.compiled_for = compiled_for;
+    host_cuda::emulator.active_clusters = active_clusters;
+}
+HOST_CUDA_API unsigned host_cuda_cluster_questions() { return host_cuda::emulator.cluster_questions; }
+HOST_CUDA_API unsigned host_cuda_cluster_launches() { return host_cuda::emulator.cluster_launches; }

@@ -13,12 +13,14 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <tuple>
 #include <utility>
 
 #define __host__
 #define __device__
 #define __global__
 #define __launch_bounds__(...)
+#define CUDART_VERSION 13000
 
 struct uint4 {
     uint32_t x, y, z, w;
@@ -42,6 +44,9 @@ struct cudaLaunchAttribute {
     struct {
         dim3 clusterDim;
     } val;
+};
+struct cudaFuncAttributes {
+    int ptxVersion;
 };
 struct cudaLaunchConfig_t {
     dim3 gridDim, blockDim;
@@ -85,8 +90,28 @@ template <typename T> T lane_value(T value, int lane) {
     memcpy(&value, &bits, sizeof(T));
     return value;
 }
-uint16_t half_bits(float value);  // round to nearest even
-float half_value(uint16_t bits);
+// Rounds to nearest even.
+inline uint16_t half_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    uint16_t const sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
+    bits &= 0x7fffffff;
+    if (bits > 0x7f800000) return 0x7fff;
+    if (bits >= 0x477ff000) return sign | 0x7c00;  // rounds to infinity
+    if (bits < 0x38800000) {                       // denormal: let a float addition align and round the mantissa
+        float const shifted = std::fabs(value) + 0.5f;
+        memcpy(&bits, &shifted, 4);
+        return static_cast<uint16_t>(sign | (bits - 0x3f000000));
+    }
+    return static_cast<uint16_t>(sign | ((bits + 0xfff + (bits >> 13 & 1) - 0x38000000) >> 13));
+}
+inline float half_value(uint16_t bits) {
+    int const exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                  : exponent     ? std::ldexp(1024.f + mantissa, exponent - 25)
+                                 : std::ldexp(float(mantissa), -24);
+    return bits & 0x8000 ? -value : value;
+}
 
 }  // namespace host_cuda
 
@@ -136,10 +161,29 @@ inline cluster_group this_cluster() { return {}; }
 }  // namespace cooperative_groups
 
 cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaGetLastError();
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+cudaError_t host_func_attributes(cudaFuncAttributes* attributes);
+cudaError_t host_active_clusters(int* clusters, cudaLaunchConfig_t const* config);
+template <typename K> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, K*) {
+    return host_func_attributes(attributes);
+}
+template <typename K>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, K*, cudaLaunchConfig_t const* config) {
+    return host_active_clusters(clusters, config);
+}
 template <typename... P, typename... A>
 cudaError_t cudaLaunchKernelEx(cudaLaunchConfig_t const* config, void (*kernel)(P...), A&&... a) {
     return host_cuda::launch(*config, [=] { kernel(static_cast<P>(a)...); });
+}
+template <typename... P, size_t... I>
+cudaError_t host_launch(cudaLaunchConfig_t const& config, void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+    return host_cuda::launch(config, [=] { kernel(*static_cast<std::remove_reference_t<P>*>(arguments[I])...); });
+}
+template <typename... P> cudaError_t cudaLaunchKernel(
+    void (*kernel)(P...), dim3 grid, dim3 block, void** arguments, size_t shared_bytes, cudaStream_t stream) {
+    cudaLaunchConfig_t const config = {grid, block, shared_bytes, stream, nullptr, 0};
+    return host_launch(config, kernel, arguments, std::index_sequence_for<P...>());
 }
 
 // 16-bit floats. Arithmetic is float arithmetic rounded once, as the hardware's is.
@@ -183,3 +227,4 @@ using __nv_bfloat162 = HostPair<__nv_bfloat16>;
 HOST_CUDA_PAIR(__half, __half2, __half2float, __float2half_rn, __low2half2, __high2half2)
 HOST_CUDA_PAIR(__nv_bfloat16, __nv_bfloat162, __bfloat162float, __float2bfloat16_rn, __low2bfloat162, __high2bfloat162)
 #undef HOST_CUDA_PAIR
+inline __half2 __floats2half2_rn(float low, float high) { return {__float2half_rn(low), __float2half_rn(high)}; }

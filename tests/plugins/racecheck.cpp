@@ -108,6 +108,9 @@ RACECHECK_SIZE(16)
 void __tsan_read_range(void* p, size_t size) { touch(reinterpret_cast<uintptr_t>(p), size, false, false); }
 void __tsan_write_range(void* p, size_t size) { touch(reinterpret_cast<uintptr_t>(p), size, true, false); }
 void __tsan_vptr_update(void**, void*) {}
+// Of the launchers alone, which run on the host; kernels use atomicAdd.
+uint8_t __tsan_atomic8_load(uint8_t const volatile* p, int) { return *p; }
+void __tsan_atomic8_store(uint8_t volatile* p, uint8_t value, int) { *p = value; }
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}

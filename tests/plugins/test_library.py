@@ -16,6 +16,7 @@ LAUNCHERS = {
     "cornernet_corner_peaks_workspace",
     "cornernet_corner_group",
     "cornernet_corner_group_workspace",
+    "cornernet_cuda_version",
 }
 
 

@@ -34,6 +34,7 @@ def test_kernels_captured_in_a_cuda_graph_replay_the_same_results(gpu, driver):
     graph = driver.capture(stream, enqueue)
     for room in (pooled, scores, labels, cells):
         driver.fill(room[0], 0xA5, int(np.prod(room[1])) * room[2].itemsize)
+    driver.synchronize()  # the fill is asynchronous, and the stream of the graph does not wait for it
     for _ in range(3):
         driver.launch_graph(graph, stream)
     np.testing.assert_array_equal(gpu.result(pooled), oracles.corner_pool(first, second, "top_left"))

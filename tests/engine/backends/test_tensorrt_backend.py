@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tensorrt_rig import SMALL, Rig, assert_results, images
 
 from cornernet.engine.backends.engine_card import Profile
-from cornernet.engine.backends.tensorrt import choose_profile
+from cornernet.engine.backends.trt_loading import choose_profile
 from cornernet.engine.errors import ImageError
 
 
@@ -46,12 +46,12 @@ def test_results_are_copies_that_the_next_batch_does_not_change(tmp_path):
 
 def test_warm_up_records_the_graph_of_the_best_shape_and_later_batches_only_launch_it(tmp_path):
     with Rig(tmp_path) as rig:
-        assert rig.cuda.calls["cudaGraphLaunch"] == 1
+        assert len(rig.cuda.executables) == 1
         executed, copied = rig.engine.executions, rig.cuda.calls["cudaMemcpyAsync"]
         for seed in range(3):
             canvases = images(2, seed=seed)
             assert_results(rig.backend.run(canvases), canvases)
-        assert rig.cuda.calls["cudaGraphLaunch"] == 4
+        assert rig.cuda.calls["cudaGraphLaunch"] == 3
         assert (rig.engine.executions, rig.cuda.calls["cudaMemcpyAsync"]) == (executed, copied)
 
 

@@ -12,7 +12,8 @@ from tensorrt_rig import images
 from toy_onnx import write_toy
 
 from cornernet.engine.backends import trt_api
-from cornernet.engine.backends.cuda_memory import Cuda, DeviceBuffer, PinnedBuffer, Stream, gpu_facts
+from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream
+from cornernet.engine.backends.cuda_runtime import Cuda, gpu_facts
 from cornernet.engine.errors import ImageError
 
 GPU = gpu_facts()

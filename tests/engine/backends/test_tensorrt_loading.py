@@ -12,7 +12,7 @@ from fake_tensorrt import fake_tensorrt
 from tensorrt_rig import write_engine
 from toy_onnx import toy_card
 
-from cornernet.engine.backends.cuda_memory import Cuda
+from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.engine_card import FileFacts, read_engine_card
 from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.backends.tensorrt import TensorRTBackend

@@ -44,11 +44,11 @@ print(json.dumps([module.__version__, [name for name in names if not exists(name
 
 LOOK_UP_CUDA = """
 import json, sys
-from cuda.bindings import runtime
-names = set(dir(runtime))
+from cuda.bindings import driver, runtime
+names = set(dir(runtime)) | set(dir(driver)) | set(dir(driver.CUpointer_attribute))
 for group in ("cudaDeviceAttr", "cudaMemcpyKind", "cudaMemoryType", "cudaStreamCaptureMode"):
     names |= set(dir(getattr(runtime, group)))
-from cornernet.engine.backends.cuda_memory import Cuda, CudaError
+from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
 try:
     Cuda()
     said = "opened"
