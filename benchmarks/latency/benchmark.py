@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from cornernet.benchmarks.latency.latency_report import Report, make_rows, meani
 from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.latency.postprocessing import BUDGET_MS, CANDIDATES, time_postprocessing
 from cornernet.benchmarks.latency.stage_times import Subject, measure
+from cornernet.benchmarks.pipeline import sweep
 from cornernet.engine.backends.open import Precision, Runtime
 from cornernet.engine.errors import ImageError, ModelError
 from cornernet.engine.geometry import Size
@@ -54,6 +55,7 @@ def run_benchmark(
     cold_start: bool = True,
     threads: int | None = None,
     torch_compile: bool = False,
+    pipeline: bool = False,
     runtimes: Sequence[tuple[Runtime | None, Precision | None]] = ((None, None),),
     steps: Steps | None = None,
 ) -> Report:
@@ -65,6 +67,7 @@ def run_benchmark(
         size: canvas (height, width) [px]; default the first model's training size.
         repeats: batches of each size that are timed.
         dataset: adds AP, measured with the same opened files.
+        pipeline: measure how busy a simulated accelerator is kept, see benchmarks/pipeline.py.
         torch_compile: measure each checkpoint a second time, through torch.compile.
         runtimes: measure each ONNX file in each of these runtimes and precisions, see `open_backend`.
 
@@ -111,6 +114,7 @@ def run_benchmark(
         models=facts,
         rows=make_rows(subjects),
         postprocessing=_postprocessing(),
+        pipeline=_pipeline(steps) if pipeline else [],
     )
 
 
@@ -183,6 +187,14 @@ def _facts(path: Path, subject: Subject) -> dict[str, Any]:
         "sha256": sha256_of(path),
         "parameters": card.parameters,
     }
+
+
+def _pipeline(steps: Steps) -> list[dict[str, Any]]:
+    steps.start("pipeline", 1)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [asdict(row) for row in sweep(Path(folder))]
+    steps.step()
+    return rows
 
 
 def _postprocessing() -> dict[str, Any]:

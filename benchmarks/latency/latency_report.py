@@ -9,6 +9,7 @@ JSON, format "cornernet-benchmark/1":
                     p99, mean, max}} and end_to_end {...}, all ms per image; images_per_s; speed (times faster than
                     the first model end to end, median of paired repetitions); first_batch_ms (warm-up, not in the
                     numbers)
+    pipeline        if asked for, the rows of benchmarks/pipeline.py
     postprocessing  candidates, budget_ms, and per number of classes p50, p90, p99 [CPU ms]
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Report:
     models: list[dict[str, Any]]
     rows: list[Row]
     postprocessing: dict[str, Any]
+    pipeline: list[dict[str, Any]] = field(default_factory=list)
     format: str = FORMAT
 
     def write(self, path: Path) -> None:
@@ -72,6 +74,8 @@ class Report:
                 f"p99 {found['p99']:.2f} ms of one core per image, {kept} the budget of {BUDGET_MS:g} ms",
                 highlight=False,
             )
+        if self.pipeline:
+            console.print(_pipeline_table(self.pipeline))
         for note in (*self.settings["meaning"], summary(self.machine)):
             console.print(note, style="dim", highlight=False)
 
@@ -145,6 +149,22 @@ def _latency_table(report: Report) -> Table:
             found = accuracy[row.model]
             cells += [f"{found[key]:.3f}" if found else "-" for key in ("AP", "AP50")]
         table.add_row(*cells, end_section=row.model == report.models[-1]["name"])
+    return table
+
+
+def _pipeline_table(rows: Sequence[dict[str, Any]]) -> Table:
+    heads = ("source", "model [ms]", "threshold", "images/s", "model busy", "limit", "in turn")
+    table = _table("a simulated accelerator, batch 16, canvas 512x512", heads)
+    for row in rows:
+        table.add_row(
+            row["source"],
+            f"{row['cost_ms']:g}",
+            f"{row['threshold']:g}",
+            f"{row['images_per_s']:.0f}",
+            f"{row['busy']:.0%}",
+            f"{row['limit']:.0f}",
+            f"{row['in_turn']:.0f}",
+        )
     return table
 
 

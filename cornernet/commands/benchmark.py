@@ -12,6 +12,8 @@ EXAMPLES = """
 cornernet benchmark model.onnx
 # side by side: the torch reference, float32 and float16
 cornernet benchmark best.safetensors model.onnx model-fp16.onnx --batch 1,8
+# whether pictures are read fast enough for an accelerator
+cornernet benchmark model.onnx --pipeline
 # one file in every runtime and precision of a CPU
 cornernet benchmark model.onnx --runtime onnxruntime,openvino --precision fp32,bf16
 # your own pictures, and AP in the same rows, of the same files
@@ -38,6 +40,9 @@ def run(
         bool, typer.Option("--torch-compile", help="Measure checkpoints through torch.compile too.")
     ] = False,
     cold_start: Annotated[bool, typer.Option(help="Time a fresh process too.")] = True,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="How busy this machine keeps a simulated accelerator, about a minute.")
+    ] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for benchmark.json and benchmark.png.")] = Path(
         "benchmark"
     ),
@@ -78,6 +83,7 @@ def run(
             threads=threads,
             torch_compile=torch_compile,
             runtimes=pairs,  # type: ignore[arg-type]
+            pipeline=pipeline,
             steps=Steps(
                 start=lambda what, count: bars.reset(task, description=what, total=count),
                 step=lambda: bars.advance(task),

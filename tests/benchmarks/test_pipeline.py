@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from fake_backends import make_card, write_onnx
 
 from cornernet.benchmarks import pipeline
+from cornernet.benchmarks.latency import benchmark
 from cornernet.benchmarks.latency.pictures import write_pictures
 
 
@@ -36,3 +38,10 @@ def test_table_and_json_hold_the_same_points(tmp_path, capsys):
     assert [row["images"] for row in report["growth"]] == [16, 32]
     printed = capsys.readouterr().out
     assert all(f"{row['images_per_s']:.0f}" in printed for row in report["rows"])
+
+
+def test_the_benchmark_of_models_can_measure_it_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "sweep", lambda folder: pipeline.sweep(folder, costs_ms=(1.0,), seconds=0.02))
+    model = write_onnx(tmp_path / "model.onnx", make_card())
+    report = benchmark.run_benchmark([model], batches=(1,), size=(128, 128), repeats=1, cold_start=False, pipeline=True)
+    assert [row["cost_ms"] for row in report.pipeline] == [1.0] * 4

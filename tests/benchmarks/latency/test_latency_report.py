@@ -70,6 +70,15 @@ def test_a_post_processing_over_its_budget_is_said_aloud(report):
     assert "OVER the budget" in console.file.getvalue()
 
 
+def test_how_busy_a_simulated_accelerator_was_is_a_table_where_it_was_measured(report):
+    row = {"source": "files", "cost_ms": 0.5, "threshold": 0.3, "images_per_s": 812.4, "busy": 0.41, "limit": 1163.0}
+    report.pipeline.append({**row, "in_turn": 305.0})
+    console = Console(width=160, file=io.StringIO())
+    report.print(console)
+    (line,) = [line.split() for line in console.file.getvalue().splitlines() if line.split()[:1] == ["files"]]
+    assert line == ["files", "0.5", "0.3", "812", "41%", "1163", "305"]
+
+
 def test_a_report_without_accuracy_has_no_empty_columns(report):
     for model in report.models:
         model["accuracy"] = None
