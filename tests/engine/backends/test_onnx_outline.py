@@ -36,6 +36,18 @@ def test_put_together_again_it_is_the_file(toy):
     assert model == onnx.load(toy)
 
 
+def test_a_tensor_that_is_said_to_lie_inside_is_mapped_too(toy):
+    """As onnxruntime.quantization writes them."""
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    before = OnnxRuntimeBackend(toy).run(canvases)
+    model = onnx.load(toy)
+    model.graph.initializer[0].data_location = onnx.TensorProto.DEFAULT
+    assert model.graph.initializer[0].HasField("data_location")
+    onnx.save(model, toy)
+    np.testing.assert_array_equal(OnnxRuntimeBackend(toy).run(canvases).boxes, before.boxes)
+    assert len(read_inlined(toy).weights) == 1
+
+
 def test_without_large_tensors_it_is_the_file_byte_for_byte(tmp_path):
     path = write_onnx(tmp_path / "model.onnx", make_card())
     assert outline(path) == path.read_bytes()
