@@ -63,14 +63,17 @@ def _graph(content: mmap.mmap, graph: _Record, name: str) -> Iterator[bytes]:
 
 
 def _tensor(content: mmap.mmap, tensor: _Record, name: str) -> Iterator[bytes]:
-    for record in _records(content, tensor.content, tensor.end):
-        if record.number == _RAW_DATA and record.wire == _BYTES and record.end - record.content >= SMALLEST:
-            place = {"location": name, "offset": str(record.content), "length": str(record.end - record.content)}
-            for key, value in place.items():
-                yield _field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode()))
-            yield _varint(_DATA_LOCATION << 3 | _VARINT) + _varint(_EXTERNAL)
-        else:
+    records = list(_records(content, tensor.content, tensor.end))
+    raw = [record for record in records if record.number == _RAW_DATA and record.end - record.content >= SMALLEST]
+    for record in records:
+        # Some writers say that the data is inside; that would contradict what is added below.
+        if not raw or record.number not in (_RAW_DATA, _DATA_LOCATION):
             yield content[record.start : record.end]
+    for values in raw[-1:]:  # of a field that is there twice the last counts
+        place = {"location": name, "offset": str(values.content), "length": str(values.end - values.content)}
+        for key, value in place.items():
+            yield _field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode()))
+        yield _varint(_DATA_LOCATION << 3 | _VARINT) + _varint(_EXTERNAL)
 
 
 def _records(content: mmap.mmap, start: int, end: int) -> Iterator[_Record]:

@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
 import onnx.external_data_helper
+import onnx.helper
+import onnx.numpy_helper
+import onnx.parser
 import pytest
-from fake_backends import make_card, write_onnx
+from fake_backends import BRIGHT_BOX_GRAPH, make_card, write_onnx
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_onnx import write_toy
@@ -17,6 +22,7 @@ from cornernet.engine.backends.onnx_inline import read_inlined
 from cornernet.engine.backends.onnx_outline import outline
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.errors import ModelError
+from cornernet.engine.model_card import METADATA_KEY
 
 
 @pytest.fixture
@@ -34,6 +40,18 @@ def test_put_together_again_it_is_the_file(toy):
     weight.ClearField("data_location")
     del weight.external_data[:]
     assert model == onnx.load(toy)
+
+
+def test_a_tensor_that_is_said_to_lie_inside_is_mapped_too(toy):
+    """As onnxruntime.quantization writes them."""
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    before = OnnxRuntimeBackend(toy).run(canvases)
+    model = onnx.load(toy)
+    model.graph.initializer[0].data_location = onnx.TensorProto.DEFAULT
+    assert model.graph.initializer[0].HasField("data_location")
+    onnx.save(model, toy)
+    np.testing.assert_array_equal(OnnxRuntimeBackend(toy).run(canvases).boxes, before.boxes)
+    assert len(read_inlined(toy).weights) == 1
 
 
 def test_without_large_tensors_it_is_the_file_byte_for_byte(tmp_path):
@@ -97,3 +115,44 @@ def test_weights_that_are_said_to_lie_outside_the_folder_are_refused(toy, tmp_pa
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="outside its folder"):
         read_inlined(path)
+
+
+WIDE = 4096
+LAYER = """    padded = Pad(box, box_pads)
+    planes = Transpose<perm=[0, 3, 1, 2]>(pixels)
+    one_cell = GlobalMaxPool(planes)
+    channels = Conv(one_cell, narrow)
+    mixed = Conv(channels, wide)
+    zeros = ReduceMax<axes=[1, 2], keepdims=0>(mixed)
+    column = Unsqueeze(zeros, axis_2)
+    boxes = Add(padded, column)"""
+OPENED = """
+import resource, sys
+from cornernet.engine.backends.open import open_backend
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+open_backend(sys.argv[1], runtime=sys.argv[3]).close()
+before = peak()
+open_backend(sys.argv[2], runtime=sys.argv[3])
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is read as Linux gives it")
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_opening_a_large_file_takes_less_than_twice_its_size(tmp_path, runtime):
+    pytest.importorskip(runtime)
+    graph = BRIGHT_BOX_GRAPH.replace("    boxes = Pad(box, box_pads)", LAYER)
+    model = onnx.parser.parse_model(graph)
+    onnx.helper.set_model_props(model, {METADATA_KEY: make_card().to_json()})
+    for name, channels in (("narrow", 3), ("wide", WIDE)):
+        weight = np.zeros((WIDE, channels, 1, 1), np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
+    large = tmp_path / "large.onnx"
+    onnx.save(model, large)
+    small = write_onnx(tmp_path / "small.onnx", make_card())
+    done = subprocess.run([sys.executable, "-c", OPENED, small, large, runtime], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 1.5 * large.stat().st_size
