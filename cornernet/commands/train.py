@@ -1,16 +1,19 @@
 """Train a network on a data set in COCO format."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cornernet.options import parse_assignment, parse_size
+from cornernet.options import one_of, parse_assignment, parse_size
 
 EXAMPLES = """
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30 --resume
 cornernet train data/mine -o runs/mine --config experiment.toml --set ema_decay=0.999 --init coco.safetensors
+# end when ten validations bring nothing better; watch with tensorboard --logdir runs
+cornernet train data/mine -o runs/mine --epochs 500 --patience 10 --log tensorboard
 # several GPUs, or several processes on one CPU
 torchrun --nproc-per-node 2 -m cornernet train data/shapes -o runs/shapes2 --preset tiny --size 128x128
 """
@@ -36,6 +39,9 @@ def run(
     patience: Annotated[
         int | None, typer.Option(min=1, help="End after so many validations without a better AP; default: never.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option(callback=one_of("tensorboard", "wandb", "mlflow"), help="Show the numbers there too.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Continue the interrupted run in the run directory.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; default: a GPU if there is one.")] = None,
 ) -> None:
@@ -49,6 +55,7 @@ def run(
     from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
     from cornernet.trainer.loop.distributed import is_main_process
+    from cornernet.trainer.loop.logs.open_log import open_log
     from cornernet.trainer.loop.train import train
 
     values: dict[str, Any] = {
@@ -73,7 +80,10 @@ def run(
     for data in filter(None, (train_data, val_data)):
         for problem in data.problems:
             say(problem, err=True)
-    report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device)
+    settings_by_name = settings.model_dump(mode="json")
+    with open_log(log, output, settings_by_name) if log and is_main_process() else nullcontext() as on_metrics:
+        report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device,
+                       on_metrics=on_metrics)  # fmt: skip
     if report.interrupted:
         say(f"interrupted after {report.steps} steps; continue with the same command and --resume", err=True)
         raise typer.Exit(130)

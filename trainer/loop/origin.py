@@ -1,10 +1,10 @@
-"""Where the weights of a new run come from: chance, or a checkpoint (fine-tuning) whose network is then taken over."""
+"""What a run starts from: chance; a checkpoint, whose network is taken over (fine-tuning); its own interrupted part."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,54 @@ from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.printable import printable
 from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.resume_file import load_resume
+from cornernet.trainer.network.checkpoint import load_checkpoint
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import NetworkConfig, preset
 
 _PER_CLASS = re.compile(r"heads\.\d+\.(top_left|bottom_right)\.heatmap\.1\.(weight|bias)")
 """Entries with a row for each class: the last layer of each heatmap head."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run starts from.
+
+    config:         as asked for, with the network of the file
+    name:           of the file, for people
+    network, card:  of the file; None: by the configuration
+    saved:          the content of a resume file
+    source:         the network to start from
+    """
+
+    config: TrainConfig
+    name: str = ""
+    network: NetworkConfig | None = None
+    card: ModelCard | None = None
+    saved: dict[str, Any] | None = None
+    source: CornerNet | None = None
+
+
+def find_origin(config: TrainConfig, output: Path, *, resume: bool, init: Path | None) -> Origin:
+    """Read what a run in `output` starts from.
+
+    Raises TrainingError if there is nothing to resume, something that only --resume may continue, or a file of another
+    network than `config` asks for; ModelError if `init` cannot be used.
+    """
+    last = output / "last.pt"
+    if resume:
+        saved = load_resume(last)
+        network = NetworkConfig.from_dict(saved["network_config"])
+        card = ModelCard.from_json(saved["card"], origin=printable(last))
+        return Origin(adopt(config, network, last), printable(last), network, card, saved=saved)
+    if last.exists():
+        raise TrainingError(
+            f"{printable(output)} already holds a run; continue it with --resume or choose another directory."
+        )
+    if init is None:
+        return Origin(config)
+    source, card = load_checkpoint(init)
+    return Origin(adopt(config, source.config, init), printable(init), source.config, card, source=source)
 
 
 def network_of(config: TrainConfig, classes: int) -> NetworkConfig:

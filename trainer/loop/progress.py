@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from types import TracebackType
 
 from rich.console import Console
@@ -26,6 +28,8 @@ class Progress:
             disable=not (enabled and self._console.is_terminal),
         )
         self._task = self._bar.add_task("training", total=epochs, epoch=0, status="")
+        self._epochs = epochs
+        self._first: tuple[float, float] | None = None  # epochs done and clock [s] at the first step that was shown
         self._loss, self._ap = "", ""
 
     def __enter__(self) -> Progress:
@@ -36,6 +40,7 @@ class Progress:
         self._bar.stop()
 
     def step(self, epochs: float, row: dict[str, float]) -> None:
+        self._first = self._first or (epochs, time.monotonic())
         self._loss = f"loss {row['loss']:.3f}"
         self._bar.update(self._task, completed=epochs, status=f"{self._loss} {self._ap}")
 
@@ -45,4 +50,12 @@ class Progress:
     def epoch_done(self, epoch: int) -> None:
         self._bar.update(self._task, completed=epoch, epoch=epoch, status=f"{self._loss} {self._ap}")
         if not self._console.is_terminal:
-            self._console.print(f"epoch {epoch} {self._loss} {self._ap}", highlight=False)
+            parts = (f"epoch {epoch}", self._loss, self._ap, self._left(epoch))
+            self._console.print(" ".join(part for part in parts if part), highlight=False)
+
+    def _left(self, epoch: int) -> str:
+        """How long the rest takes at the speed so far, validations and checkpoints included; '' if nobody knows."""
+        if self._first is None or epoch >= self._epochs or epoch <= self._first[0]:
+            return ""
+        seconds_per_epoch = (time.monotonic() - self._first[1]) / (epoch - self._first[0])
+        return f"left {timedelta(seconds=round(seconds_per_epoch * (self._epochs - epoch)))}"

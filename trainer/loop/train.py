@@ -23,7 +23,6 @@ from torch import nn
 
 from cornernet.engine.errors import CornerNetError, TrainingError
 from cornernet.engine.model_card import ModelCard
-from cornernet.engine.printable import printable
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.trainer.data.dataset import Batch, TrainBatches
 from cornernet.trainer.loop import resume_file
@@ -32,13 +31,14 @@ from cornernet.trainer.loop.config import TrainConfig, learning_rate_at
 from cornernet.trainer.loop.distributed import Ranks, any_rank, join_ranks, leave_ranks, sum_over_ranks
 from cornernet.trainer.loop.failures import check_finite, continuation, explained
 from cornernet.trainer.loop.interrupt import Interrupt, Interrupted
+from cornernet.trainer.loop.logs.open_log import OnMetrics
 from cornernet.trainer.loop.losses import LossTerms
 from cornernet.trainer.loop.metrics_file import append_metrics, cut_metrics, drop_metrics
 from cornernet.trainer.loop.optimise import optimise, wrap
-from cornernet.trainer.loop.origin import adopt, network_of, transfer
-from cornernet.trainer.loop.pictures import draw_run
+from cornernet.trainer.loop.origin import Origin, find_origin, network_of, transfer
 from cornernet.trainer.loop.progress import Progress
 from cornernet.trainer.loop.run_lock import locked
+from cornernet.trainer.loop.run_pictures import draw_run
 from cornernet.trainer.loop.state import TrainState
 from cornernet.trainer.loop.validation import check_validation, measure_ap
 from cornernet.trainer.network import checkpoint
@@ -69,11 +69,13 @@ def train(
     init: Path | None = None,
     device: str | None = None,
     quiet: bool = False,
+    on_metrics: OnMetrics | None = None,
 ) -> TrainReport:
     """Train `config.preset` on `train_data`, validate on `val_data`, leave everything in `output`.
 
     resume continues an interrupted run exactly. init starts from the weights of a checkpoint (fine-tuning): its
     network, colours and normalisation are taken over; only what belongs to classes that it does not know starts anew.
+    on_metrics is called with each row of metrics.jsonl, in process 0 (trainer/loop/logs has some).
 
     Raises:
         TrainingError: the loss stops being finite, memory is full, a file cannot be written, another training is in
@@ -86,46 +88,18 @@ def train(
         with ExitStack() as stack:
             ranks.on_main(lambda: stack.enter_context(locked(output)))
             stack.enter_context(explained(output / "last.pt"))
-            run = _start(config, train_data, val_data, output, ranks, resume=resume, init=init)
+            origin = find_origin(config, output, resume=resume, init=init)
+            run = _Run(
+                origin.config, train_data, val_data, output, ranks, network=origin.network, sees_like=origin.card
+            )
             stack.callback(run.close)
+            run.begin(origin)
+            del origin  # it holds weights
+            run.on_metrics = on_metrics
             progress = stack.enter_context(Progress(config.epochs, enabled=ranks.is_main and not quiet))
             return run.to_the_end(progress, stack.enter_context(Interrupt()))
     finally:
         leave_ranks()
-
-
-def _start(
-    config: TrainConfig,
-    train_data: CocoDataset,
-    val_data: CocoDataset | None,
-    output: Path,
-    ranks: Ranks,
-    *,
-    resume: bool,
-    init: Path | None,
-) -> _Run:
-    last = output / "last.pt"
-    if resume:
-        saved = resume_file.load_resume(last)
-        found = NetworkConfig.from_dict(saved["network_config"])
-        card = ModelCard.from_json(saved["card"], origin=str(last))
-        run = _Run(adopt(config, found, last), train_data, val_data, output, ranks, network=found, sees_like=card)
-        run.resume(saved, card)
-        return run
-    if last.exists():
-        raise TrainingError(
-            f"{printable(output)} already holds a run; continue it with --resume or choose another directory."
-        )
-    if init is None:
-        run = _Run(config, train_data, val_data, output, ranks)
-    else:
-        source, card = checkpoint.load_checkpoint(init)
-        config = adopt(config, source.config, init)
-        run = _Run(config, train_data, val_data, output, ranks, network=source.config, sees_like=card)
-        taken = transfer(run.state.network, run.card, source, card)
-        run.say(f"{printable(init)}: {taken} (network {source.config.name}, {card.channel_order.upper()} pictures)")
-    ranks.on_main(lambda: drop_metrics(output / "metrics.jsonl"))
-    return run
 
 
 class _Run:
@@ -149,6 +123,7 @@ class _Run:
         if config.sync_batch_norm and ranks.world > 1:
             bare = nn.SyncBatchNorm.convert_sync_batchnorm(bare)
         self.config, self.ranks, self.output, self.val_data = config, ranks, output, val_data
+        self.on_metrics: OnMetrics | None = None
         self.card: ModelCard = make_card(config, bare, train_data, sees_like=sees_like)
         self._said: set[str] = set()
         if val_data is not None:
@@ -160,13 +135,22 @@ class _Run:
         )
         self.model = wrap(self.state.network, config, ranks)
 
-    def resume(self, saved: dict[str, Any], card: ModelCard) -> None:
-        """Continue from a resume file, `saved`, whose card is `card`. Raises TrainingError."""
-        if card.class_names != self.card.class_names:
-            raise TrainingError("cannot resume: the training data has other classes than before; start a new run.")
-        self.state.restore(saved)
-        state, file = self.state, self.output / "metrics.jsonl"
-        self.ranks.on_main(lambda: cut_metrics(file, step=state.step, validated=state.validated))
+    def begin(self, origin: Origin) -> None:
+        """Take over weights and, of an interrupted run, everything else. Raises TrainingError."""
+        file, state = self.output / "metrics.jsonl", self.state
+        if origin.saved is not None:
+            assert origin.card is not None
+            if origin.card.class_names != self.card.class_names:
+                raise TrainingError("cannot resume: the training data has other classes than before; start a new run.")
+            state.restore(origin.saved)
+            self.ranks.on_main(lambda: cut_metrics(file, step=state.step, validated=state.validated))
+            return
+        if origin.source is not None:
+            assert origin.card is not None
+            taken = transfer(state.network, self.card, origin.source, origin.card)
+            colours = origin.card.channel_order.upper()
+            self.say(f"{origin.name}: {taken} (network {state.network.config.name}, {colours} pictures)")
+        self.ranks.on_main(lambda: drop_metrics(file))
 
     def close(self) -> None:
         """Let go of what other processes and threads have a part in; `leave_ranks` asks for that."""
@@ -192,7 +176,7 @@ class _Run:
                     break
             before = time.perf_counter()
             if interrupted or self._awaits_validation() or self._ends_epoch(self.config.checkpoint_every):
-                self._save()
+                self.ranks.on_main(self._save)
             if not interrupted:
                 interrupted = self._validate_if_due(progress, interrupt)
                 progress.epoch_done(epoch + 1)
@@ -244,8 +228,8 @@ class _Run:
         state, epoch = self.state, self.state.step // self.batches.steps_per_epoch
         ap = self.ranks.on_main(lambda: self._measure(epoch, interrupt))
         if ap == ap:  # NaN: interrupted
-            gained = self._is_best(ap)
-            state.best_ap, state.without_gain = (ap, 0) if gained else (state.best_ap, state.without_gain + 1)
+            best = self._is_best(ap)
+            state.best_ap, state.without_gain = (ap, 0) if best else (state.best_ap, state.without_gain + 1)
             state.validated = epoch
             progress.validated(ap)
             self.ranks.on_main(self._save_state)
@@ -268,16 +252,13 @@ class _Run:
             raise TrainingError(f"the validation after epoch {epoch} failed: {error}{then}") from error
         for image, message in report.errors:
             self.say(f"validation: {image}: {message}; its objects count as not found")
-        row = {"step": self.state.step, "epoch": epoch, **report.stats.values}
-        self._record(row | ({"unusable_images": len(report.errors)} if report.errors else {}))
+        unusable = {"unusable_images": len(report.errors)} if report.errors else {}
+        self._record({"step": self.state.step, "epoch": epoch, **report.stats.values, **unusable})
         if self._is_best(report.stats["AP"]):
             checkpoint.save_checkpoint(self.output / "best.safetensors", self.state.deployable, self.card)
         return report.stats["AP"]
 
     def _save(self) -> None:
-        self.ranks.on_main(self._save_all)
-
-    def _save_all(self) -> None:
         for tensor in self.state.network.state_dict().values():
             if not bool(torch.isfinite(tensor).all()):
                 check_finite(float("nan"), self.state.step, self.output)
@@ -290,6 +271,8 @@ class _Run:
     def _record(self, row: dict[str, Any]) -> None:
         if self.ranks.is_main:
             append_metrics(self.output / "metrics.jsonl", row)
+            if self.on_metrics is not None:
+                self.on_metrics(row)
 
     def _draw(self) -> None:
         problem = draw_run(self.output, self.state.deployable, self.card, self.val_data, self.ranks.device)

@@ -11,7 +11,7 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import is_marked
 from cornernet.engine.scoring.coco import CocoDataset, Sample
-from cornernet.trainer.loop import pictures
+from cornernet.trainer.loop import run_pictures
 from cornernet.trainer.loop.plots import draw_beside_truth, draw_scaled
 
 
@@ -49,8 +49,8 @@ def test_a_picture_that_cannot_be_drawn_is_reported_and_ends_nothing(tmp_path, m
         raise cv2.error("no such size")
 
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "epoch": 1, "AP": 0.5, "AP50": 0.6}\n')
-    monkeypatch.setattr(pictures, "predict_samples", fail)
-    assert "no such size" in str(pictures.draw_run(tmp_path, None, card, data, None))
+    monkeypatch.setattr(run_pictures, "predict_samples", fail)
+    assert "no such size" in str(run_pictures.draw_run(tmp_path, None, card, data, None))
     assert is_marked(tmp_path / "losses.png") and is_marked(tmp_path / "ap.png")
 
 

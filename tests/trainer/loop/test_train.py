@@ -187,7 +187,9 @@ def test_speed_counts_steps_not_validations(shapes, tmp_path, monkeypatch):
 
 def test_the_loss_that_is_shown_is_of_the_epoch_that_ends(shapes, tmp_path, capsys):
     config = TrainConfig(**(SMALL | {"epochs": 3, "log_every": 100}))
-    train(config, load_coco(shapes, "train"), None, tmp_path / "run", device="cpu")
+    rows = []
+    train(config, load_coco(shapes, "train"), None, tmp_path / "run", device="cpu", on_metrics=rows.append)
+    assert rows == metrics(tmp_path / "run")
     shown = re.findall(r"epoch \d loss (\S+)", capsys.readouterr().err)
     losses = {row["step"]: row["loss"] for row in metrics(tmp_path / "run")}
     assert shown == [f"{losses[step]:.3f}" for step in (3, 6, 9)]
