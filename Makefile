@@ -42,6 +42,11 @@ CASES ?= 3000
 attack: $(INSTALLED)
 	PYTHONPATH=tests $(abspath $(BIN))/python -m attack --seed $(SEED) --cases $(CASES)
 
+# Every backend that is there under load: nothing may grow, no box may change.
+MINUTES ?= 10
+soak: $(INSTALLED)
+	$(BIN)/python -m cornernet.benchmarks.soak --minutes $(MINUTES)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -16,13 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from cornernet.engine.arguments import integer, shown
+from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.contract import check_detections
 from cornernet.engine.errors import BackendError, ImageError
-from cornernet.engine.geometry import Size
+from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
-from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources, read_image
+from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS
+from cornernet.engine.reading.images import ImageSource, expand_sources, read_image
 from cornernet.engine.reading.prefetch import prefetch as work_ahead
 from cornernet.engine.reading.preprocess import place_on_canvas
 from cornernet.engine.reading.views import Resize, View, ViewPlan, batches, canvas_to_fit, mirrors
@@ -32,6 +35,9 @@ from cornernet.engine.results.soft_nms import Method
 
 WINDOW_BATCHES = 4
 """`predict` looks at this many batches of images together, so that equal canvases meet."""
+
+MOST_AHEAD = 65536
+"""Images in a batch, or read ahead."""
 
 
 @dataclass
@@ -87,22 +93,27 @@ class Detector:
         **backend_options: Any,
     ) -> None:
         self.protocol = find_protocol(protocol, canvas=canvas)
-        self._owns_backend = isinstance(model, str | PathLike)
-        self._backend = _open(model, backend_options)
-        self._plan = ViewPlan(
-            card=self.card,
-            protocol=self.protocol,
-            fit=canvas_to_fit(self.card, self.protocol, resize, size),
-            scales=tuple(scales),
-            mirror=mirrors(self.card, self.protocol, mirror),
-        )
         self._suppression = Suppression(
             method=soft_nms,
             merge_exponent=merge_exponent,
             max_per_image=max_per_image,
             score_threshold=score_threshold,
         )
-        self._max_pixels = max_pixels
+        self._max_pixels = integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
+        self._owns_backend = isinstance(model, str | PathLike)
+        self._backend = _open(model, backend_options)
+        try:
+            self._plan = ViewPlan(
+                card=self.card,
+                protocol=self.protocol,
+                fit=canvas_to_fit(self.card, self.protocol, resize, size),
+                scales=_factors(scales),
+                mirror=mirrors(self.card, self.protocol, mirror),
+            )
+        except Exception:
+            if self._owns_backend:
+                self._backend.close()
+            raise
         self._closed = threading.Event()
 
     @property
@@ -125,7 +136,8 @@ class Detector:
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
-        window = WINDOW_BATCHES * _positive(batch_size, "batch_size")
+        batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
+        window = WINDOW_BATCHES * batch_size
         return list(self._detect(images, batch_size, window, prefetch=batch_size))
 
     def stream(
@@ -135,16 +147,18 @@ class Detector:
 
         A thread reads up to `prefetch` images ahead of the batch that runs. Closing the iterator ends the thread.
         """
-        return self._detect(
-            images, batch_size, window=_positive(batch_size, "batch_size"), prefetch=_positive(prefetch, "prefetch")
-        )
+        batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
+        prefetch = integer("prefetch", prefetch, least=1, most=MOST_AHEAD)
+        return self._detect(images, batch_size, window=batch_size, prefetch=prefetch)
 
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
         """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.
 
         size: (height, width) [px] of the canvas; default the one of "fit", else of training.
         """
-        height, width = size or self._plan.fit or self.card.usual_canvas
+        batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
+        asked = None if size is None else fit_canvas(check_size("size", size), self.card)
+        height, width = asked or self._plan.fit or self.card.usual_canvas
         self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
 
     def close(self) -> None:
@@ -170,8 +184,12 @@ class Detector:
         waiting: list[_Loaded] = []
         pixels = 0
         reader = work_ahead(enumerate(expand_sources(images)), self._load, prefetch)
+        failure: Exception | None = None
         try:
-            for loaded in reader:
+            while (loaded := _next_or_failure(reader)) is not None:
+                if isinstance(loaded, Exception):
+                    failure = loaded
+                    break
                 waiting.append(loaded)
                 pixels += loaded.pixels[..., 0].size if loaded.pixels is not None else 0
                 # The second condition bounds memory: few large pictures, or many small ones.
@@ -179,6 +197,8 @@ class Detector:
                     yield from self._run_window(waiting, batch_size)
                     waiting, pixels = [], 0
             yield from self._run_window(waiting, batch_size)
+            if failure is not None:
+                raise failure
         finally:
             reader.close()
 
@@ -237,12 +257,22 @@ def _open(model: str | PathLike[str] | Backend, options: dict[str, Any]) -> Back
         from cornernet.engine.backends.open import open_backend
 
         return open_backend(Path(model), **options)
+    if not all(hasattr(model, part) for part in ("card", "run", "close")):
+        raise TypeError(f"model={shown(model)}; expected a path of an ONNX file or an engine, or an open Backend")
     if options:
-        raise TypeError(f"{', '.join(options)}: options of a backend are for a path; this one is already open")
+        raise TypeError(f"{', '.join(options)}: expected no options of a backend, which is already open here")
     return model
 
 
-def _positive(value: int, name: str) -> int:
-    if value < 1:
-        raise ValueError(f"{name}={value}; expected at least 1")
-    return value
+def _next_or_failure(reader: Iterator[_Loaded]) -> _Loaded | Exception | None:
+    """The next image, what the caller's own iterator raised instead, or None at the end."""
+    try:
+        return next(reader, None)
+    except Exception as error:
+        return error
+
+
+def _factors(scales: Sequence[float]) -> tuple[float, ...]:
+    if isinstance(scales, str | bytes) or not isinstance(scales, Iterable):
+        raise TypeError(f"scales={shown(scales)}; expected one or more factors, such as (0.5, 1.0)")
+    return tuple(np.asarray(scales, dtype=object).ravel()) if isinstance(scales, np.ndarray) else tuple(scales)

@@ -1,4 +1,4 @@
-"""The attack in seconds, and that it sees what it is there to see. `make attack` runs thousands of cases, in minutes."""
+"""The attack in seconds, and that it sees what it is there to see; `make attack` runs thousands of cases."""
 
 import json
 

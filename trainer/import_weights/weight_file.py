@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cornernet.engine.arguments import is_file, shown_path
 from cornernet.engine.errors import ModelError
 from cornernet.trainer.import_weights.wrapping import bare_names, unwrapped
 from cornernet.trainer.network.safetensors_file import read_safetensors
@@ -40,8 +41,8 @@ class WeightFile(NamedTuple):
 
 def read_weight_file(path: Path) -> WeightFile:
     """Read every tensor. Raises ModelError if the file is missing, damaged, asks for code, or holds something else."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; expected a checkpoint (.pkl, .pth or .safetensors).")
+    if not is_file(path):
+        raise ModelError(f"{shown_path(path)}: no such file; expected a checkpoint (.pkl, .pth or .safetensors).")
     with path.open("rb") as file:
         start = file.read(9)
     # safetensors: 8 bytes of header length, then JSON. A pickle begins with 0x80, a zip with "PK".
