@@ -222,7 +222,7 @@ class Detector:
         for batch in batches(views, batch_size):
             try:
                 self._run_batch(batch, window, found)
-            except (RuntimeError, MemoryError) as error:  # BackendError is a RuntimeError
+            except Exception as error:  # a runtime may raise anything; every picture has its result all the same
                 for view in batch:
                     window[view.image].error = f"{self._backend.name} failed: {error or type(error).__name__}"
         return [self._result(loaded, found[position]) for position, loaded in enumerate(window)]
