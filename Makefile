@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-python test-lowest attack soak lint bench gpu-check clean
+.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak lint bench gpu-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -28,7 +28,12 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED) $(NATIVE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m slow
+
+# What threads and processes do to each other shows in one run of many: flaky is failed.
+TIMES ?= 5
+test-concurrent: $(INSTALLED) $(NATIVE)
+	for run in $$(seq $(TIMES)); do $(BIN)/python -m pytest -q -m "concurrent and not slow" || exit 1; done
 
 # The engine and the command line where a user installs them: make test-python PYTHON=python3.13
 TRIAL := build/trial-$(notdir $(PYTHON))
@@ -49,6 +54,11 @@ SEED ?= 0
 CASES ?= 3000
 attack: $(INSTALLED) $(NATIVE)
 	PYTHONPATH=tests $(abspath $(BIN))/python -m attack --seed $(SEED) --cases $(CASES)
+
+# Every backend that is there under load: nothing may grow, no box may change.
+MINUTES ?= 10
+soak: $(INSTALLED) $(NATIVE)
+	$(BIN)/python -m cornernet.benchmarks.soak --minutes $(MINUTES)
 
 lint: $(INSTALLED) $(NATIVE)
 	$(BIN)/ruff check .

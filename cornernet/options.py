@@ -152,10 +152,17 @@ def detector_settings(
     decode: str,
 ) -> dict[str, Any]:
     """The shared options as arguments of `Detector`. Raises BadParameter (exit code 2)."""
+    from cornernet.engine.reading.views import LARGEST_SCALE, SMALLEST_SCALE
+
+    factors = parse_numbers(scales, float, "scales")
+    if not all(SMALLEST_SCALE <= factor <= LARGEST_SCALE for factor in factors):
+        raise typer.BadParameter(f"scales is {scales!r}; expected numbers from {SMALLEST_SCALE} to {LARGEST_SCALE:g}")
+    if size is not None and resize == "original":
+        raise typer.BadParameter("--size is the canvas of --resize fit; with --resize original there is none")
     return {
         "protocol": protocol,
         "mirror": mirror,
-        "scales": parse_numbers(scales, float, "scales"),
+        "scales": factors,
         "merge_exponent": MERGE_EXPONENT if merge else None,
         "size": parse_size(size),
         "resize": resize,

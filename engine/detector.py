@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cornernet.engine.arguments import choice, integer, shown
+from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.contract import batches_in_flight
 from cornernet.engine.errors import BackendError
-from cornernet.engine.geometry import Size
+from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
-from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources
+from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS
+from cornernet.engine.reading.images import ImageSource, expand_sources
 from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
@@ -42,6 +45,9 @@ WINDOW_BATCHES = 4
 
 PATIENCE_SECONDS = 0.1
 """`stream` lets a batch run short when its source gives nothing for so long."""
+
+MOST_AHEAD = 65536
+"""Images in a batch, or read ahead."""
 
 
 class Detector:
@@ -95,15 +101,15 @@ class Detector:
         **backend_options: Any,
     ) -> None:
         self.protocol = find_protocol(protocol, canvas=canvas)
-        if decode not in ("exact", "fast"):
-            raise ValueError(f'decode={decode!r}; expected "exact" or "fast"')
-        self._owns_backend = isinstance(model, str | PathLike)
+        choice("decode", decode, ("exact", "fast"))
         suppression = Suppression(
             method=soft_nms,
             merge_exponent=merge_exponent,
             max_per_image=max_per_image,
             score_threshold=score_threshold,
         )
+        max_pixels = integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
+        self._owns_backend = isinstance(model, str | PathLike)
         options = {"runtime": runtime, "precision": precision, **backend_options}
         self._backend = _open(model, threads, options)
         try:
@@ -111,7 +117,7 @@ class Detector:
                 card=self.card,
                 protocol=self.protocol,
                 fit=canvas_to_fit(self.card, self.protocol, resize, size),
-                scales=tuple(scales),
+                scales=_factors(scales),
                 mirror=mirrors(self.card, self.protocol, mirror),
             )
             self._workers = workers_for(self._backend, threads)
@@ -144,7 +150,8 @@ class Detector:
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
-        window = _positive(batch_size, "batch_size") * (1 if self.stages.plan.fit else WINDOW_BATCHES)
+        batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
+        window = batch_size * (1 if self.stages.plan.fit else WINDOW_BATCHES)
         return list(self._detect(images, batch_size, window, prefetch=None, patience=None))
 
     def stream(
@@ -168,17 +175,19 @@ class Detector:
         A source that gives nothing for a tenth of a second does not hold up the images before: they run as a short
         batch. What it raises is raised here, after the results before it.
         """
+        batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
         if prefetch is not None:
-            _positive(prefetch, "prefetch")
-        window = _positive(batch_size, "batch_size")
-        return self._detect(images, batch_size, window, prefetch, PATIENCE_SECONDS)
+            prefetch = integer("prefetch", prefetch, least=1, most=MOST_AHEAD)
+        return self._detect(images, batch_size, batch_size, prefetch, PATIENCE_SECONDS)
 
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
         """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.
 
         size: (height, width) [px] of the canvas; default the one of "fit", else of training.
         """
-        height, width = size or self.stages.plan.fit or self.card.usual_canvas
+        batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
+        asked = None if size is None else fit_canvas(check_size("size", size), self.card)
+        height, width = asked or self.stages.plan.fit or self.card.usual_canvas
         self._backend.run(np.zeros((batch_size, height, width, 3), np.uint8))
 
     def close(self) -> None:
@@ -236,13 +245,15 @@ def _open(model: str | PathLike[str] | Backend, threads: int | None, options: di
         if threads is not None and path.suffix.lower() not in ENGINE_SUFFIXES:
             options = {"threads": threads, **options}
         return open_backend(path, **options)
+    if not all(hasattr(model, part) for part in ("card", "run", "close")):
+        raise TypeError(f"model={shown(model)}; expected a path of an ONNX file or an engine, or an open Backend")
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise TypeError(f"{', '.join(given)}: options of a backend are for a path; this one is already open")
+        raise TypeError(f"{', '.join(given)}: expected no options of a backend, which is already open here")
     return model
 
 
-def _positive(value: int, name: str) -> int:
-    if value < 1:
-        raise ValueError(f"{name}={value}; expected at least 1")
-    return value
+def _factors(scales: Sequence[float]) -> tuple[float, ...]:
+    if isinstance(scales, str | bytes) or not isinstance(scales, Iterable):
+        raise TypeError(f"scales={shown(scales)}; expected one or more factors, such as (0.5, 1.0)")
+    return tuple(np.asarray(scales, dtype=object).ravel()) if isinstance(scales, np.ndarray) else tuple(scales)

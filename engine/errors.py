@@ -1,4 +1,8 @@
-"""Typed errors. Each message says what, got, expected, and what to do."""
+"""Typed errors: what is wrong with a file, a picture, a machine. Each says what, got, expected, and what to do.
+
+A wrong argument (text for a number, a threshold of 50) is the caller's mistake, not bad input: TypeError or ValueError
+with the same words, from arguments.py. No other exception leaves a public function.
+"""
 
 
 class CornerNetError(Exception):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cornernet.engine.arguments import integer
 from cornernet.engine.errors import ModelError
 
 METADATA_KEY = "cornernet_card"
@@ -113,7 +114,7 @@ class ModelCard(_Frozen):
 
     def is_legal_side(self, side_px: int) -> bool:
         """True if a canvas side of `side_px` [px] gives the same map sizes going down and up the hourglass."""
-        return side_px <= self.max_size and self._on_grid(side_px)
+        return integer("side_px", side_px, least=-(2**63)) <= self.max_size and self._on_grid(side_px)
 
     def _on_grid(self, side_px: int) -> bool:
         return side_px > 0 and -side_px % self.size_multiple < self.stride
@@ -125,7 +126,9 @@ class ModelCard(_Frozen):
 
     @classmethod
     def from_json(cls, text: str, *, origin: str) -> ModelCard:
-        """Parse a card. Raises ModelError naming `origin` and the first wrong field."""
+        """Parse a card. Raises ModelError naming `origin` and the first wrong field; TypeError if `text` is none."""
+        if not isinstance(text, str | bytes):
+            raise TypeError(f"text is a {type(text).__name__}; expected JSON")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from cornernet.engine.arguments import choice
+
 Canvas = Literal["multiple", "official"]
 
 
@@ -108,9 +110,7 @@ PROTOCOLS = {protocol.name: protocol for protocol in (DEFAULT, OFFICIAL, MMDETEC
 def find_protocol(protocol: str | Protocol, *, canvas: Canvas | None = None) -> Protocol:
     """A protocol by name, with another canvas rule if one is given. Raises ValueError naming those that exist."""
     if not isinstance(protocol, Protocol):
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"protocol={protocol!r}; expected one of {', '.join(PROTOCOLS)}, or a Protocol")
+        choice("protocol", protocol, tuple(PROTOCOLS))
         protocol = PROTOCOLS[protocol]
-    if canvas not in (None, "multiple", "official"):
-        raise ValueError(f'canvas={canvas!r}; expected "multiple" or "official"')
+    choice("canvas", canvas, ("multiple", "official", None))
     return protocol if canvas is None else replace(protocol, canvas=canvas)

@@ -168,6 +168,10 @@ def corner_pool_functions(reach: int, block: int = 1) -> list[onnx.FunctionProto
     every block-th of these: seen as blocks (a Reshape, no copy), again neighbours. block + reach / block comparisons
     per cell instead of `reach`, about 15 times faster on a CPU at 256 and 16.
     The padding is a node of its own: ONNX Runtime's CUDA provider drops end pads of MaxPool silently.
+
+    NaN is not defined here. torch, the oracle and the kernel spread it towards the border; a runtime's MaxPool need
+    not, ONNX Runtime's skips it. Only a broken network gives NaN; exporting one is refused where the two differ
+    (parity.py), and CornerPeaks takes NaN for no peak everywhere.
     """
     blocks = -(-reach // block)
     pads = {"CornerPoolTopLeft": (6, 7), "CornerPoolBottomRight": (2, 3)}

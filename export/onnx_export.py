@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 import onnx
 import torch
 
+from cornernet.engine.arguments import choice, integer
 from cornernet.engine.backends.onnx_inline import inline_functions
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, LONGEST_SIDE, METADATA_KEY, OUTPUTS, ModelCard
@@ -107,7 +108,9 @@ def deployed_card(
             f"the card says (classes, stride, size multiple) {described}, but the network has "
             f"{(config.num_classes, config.stride, config.size_multiple)}. Give the card of this network's checkpoint."
         )
-    longest = card.max_size if max_size is None else max_size
+    choice("precision", precision, ("fp32", "fp16"))
+    choice("outputs", outputs, ("detections", "heads"))
+    longest = card.max_size if max_size is None else integer("max_size", max_size, least=-(2**31), most=2**31)
     smallest = config.size_multiple - config.stride + 1
     if not config.size_multiple <= longest <= LONGEST_SIDE:
         raise ExportError(
@@ -116,6 +119,7 @@ def deployed_card(
         )
     decoder = card.decoder
     if num_dets is not None:
+        num_dets = integer("num_dets", num_dets, least=-(2**31), most=2**31)
         if not 1 <= num_dets <= 3840:
             raise ExportError(f"num_dets={num_dets}; expected 1 to 3840 (the limit of TensorRT's TopK).")
         decoder = decoder.model_copy(update={"num_dets": num_dets})

@@ -1,6 +1,7 @@
 """Shared fixtures. Files outside the repository lie beside it; a clone without them skips those tests with a reason."""
 
 import os
+import re
 from pathlib import Path
 
 # One thread a process: small networks gain nothing from two, and lose much where several processes share two cores.
@@ -9,8 +10,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 
+CONCURRENT = re.compile(r"(^|_)(thread|process|rank|worker|fork|stream|prefetch)(s|es)?(_|$)")
+"""Names are sentences: whatever speaks of these may fail in one run of many, and is repeated."""
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(CONCURRENT.search(name) for name in (item.path.stem, item.name.partition("[")[0])):
+            item.add_marker("concurrent")
 
 
 @pytest.fixture(scope="session")

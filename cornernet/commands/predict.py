@@ -71,6 +71,8 @@ def run(
     """
     if output is None and json is None:
         raise typer.BadParameter("nothing to write: give --output FOLDER, --json FILE, or both")
+    if "" in images:
+        raise typer.BadParameter("an empty path among the pictures; the current folder is .")
     from cornernet.engine.reading.images import expand_sources
     from cornernet.outputs import check_outputs, json_starting_with, marked_picture, picture_names
     from cornernet.trainer.deploy.open_model import open_detector

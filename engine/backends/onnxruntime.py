@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cornernet.engine.arguments import integer, shown
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.backends.contract import Tensor, card_of, check_tensors, run_in_parts, try_smallest
 from cornernet.engine.backends.onnx_outline import outline
@@ -74,9 +75,7 @@ class OnnxRuntimeBackend:
             "session.model_external_initializers_file_folder_path", str(self.path.resolve().parent)
         )
         if threads is not None:
-            if threads < 1:
-                raise ValueError(f"threads={threads}; expected at least 1")
-            options.intra_op_num_threads = threads
+            options.intra_op_num_threads = integer("threads", threads, least=1, most=1024)
         chosen = _choose(providers)
         self._session: ort.InferenceSession | None = self._open(options, chosen)
         self._check_providers(chosen, required=providers is not None)
@@ -189,6 +188,18 @@ def _tensor(value: Any) -> Tensor:
     return Tensor(value.name, {"float": "float32", "double": "float64"}.get(kind, kind), shape)
 
 
+def _are_providers(value: object) -> bool:
+    """Names, or pairs of a name and its options."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) > 0
+        and all(
+            isinstance(entry, str) or (isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str))
+            for entry in value
+        )
+    )
+
+
 def _name(provider: Provider) -> str:
     return provider if isinstance(provider, str) else provider[0]
 
@@ -196,6 +207,8 @@ def _name(provider: Provider) -> str:
 def _choose(providers: Sequence[Provider] | None) -> list[Provider]:
     """The providers to ask for. Raises BackendError if one that was asked for does not exist here."""
     available = ort.get_available_providers()
+    if providers is not None and not _are_providers(providers):
+        raise TypeError(f"providers={shown(providers)}; expected names of ONNX Runtime: {', '.join(available)}")
     chosen: list[Provider] = [name for name in PREFERRED if name in available] if providers is None else list(providers)
     for name in map(_name, chosen):
         if name not in available:

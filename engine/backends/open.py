@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from cornernet.engine.arguments import as_path, is_file, shown_path
 from cornernet.engine.backends import Backend
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import has_onnxruntime, onnxruntime_problem
@@ -37,7 +40,7 @@ def open_backend(
         ModelError: no such file, a file of another kind, or one that the runtime refuses.
         BackendError: the runtime is missing or broken, or cannot compute in this precision.
     """
-    path = Path(path)
+    path = as_path("path", path)
     if runtime not in (None, *get_args(Runtime)) or precision not in (None, *get_args(Precision)):
         raise ValueError(
             f"runtime={runtime!r}, precision={precision!r}; expected one of {', '.join(get_args(Runtime))}, "
@@ -51,9 +54,11 @@ def open_backend(
     if beside := weights_beside(path):
         raise ModelError(beside)
     if suffix not in (".onnx", *ENGINE_SUFFIXES):
-        raise ModelError(f"{path}: cannot tell what this is; expected a .onnx file or a TensorRT .engine or .plan file")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(
+            f"{shown_path(path)}: cannot tell what this is; expected a .onnx file or a TensorRT .engine or .plan file"
+        )
+    if not is_file(path):
+        raise ModelError(f"{shown_path(path)}: no such file")
     if suffix == ".onnx":
         return _open_onnx(path, runtime, precision, options)
     if runtime not in (None, "auto") or precision not in (None, "auto"):
@@ -63,7 +68,7 @@ def open_backend(
         )
     from cornernet.engine.backends.tensorrt import TensorRTBackend
 
-    return TensorRTBackend(path, **options)
+    return TensorRTBackend(path, **_known(TensorRTBackend, options))
 
 
 def measure_runtimes(path: str | Path) -> Measurement | None:
@@ -88,14 +93,14 @@ def _open_onnx(path: Path, runtime: Runtime | None, precision: Precision | None,
     if runtime == "openvino":
         from cornernet.engine.backends.openvino import OpenVinoBackend
 
-        return OpenVinoBackend(path, precision=precision, **options)
+        return OpenVinoBackend(path, precision=precision, **_known(OpenVinoBackend, options))
     if precision == "bf16":
         raise BackendError(
             "ONNX Runtime computes in the precision of the file, which is never bf16; ask for runtime='openvino'"
         )
     from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(path, **options)
+    return OnnxRuntimeBackend(path, **_known(OnnxRuntimeBackend, options))
 
 
 def _open_fastest(
@@ -137,3 +142,13 @@ def weights_beside(path: Path) -> str:
     if path.suffix.lower() != ".pt" or not weights.is_file():
         return ""
     return f"{path}: it only continues a training run (`cornernet train --resume`); the weights to use are {weights}"
+
+
+def _known(backend: Callable[..., Backend], options: dict[str, Any]) -> dict[str, Any]:
+    """The options, if the backend has them all. Raises TypeError naming those that it has."""
+    known = [name for name in inspect.signature(backend).parameters if name not in ("path", "api", "cuda")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        cure = "" if "device" in known else ". A GPU: providers=['CUDAExecutionProvider', 'CPUExecutionProvider']"
+        raise TypeError(f"no option {', '.join(unknown)} for this kind of model; expected {', '.join(known)}{cure}")
+    return options

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from cornernet.engine.arguments import integer, shown_path
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.printable import printable
 from cornernet.engine.reading.headers import jpeg
 from cornernet.engine.reading.headers.formats import checked_content, read_header
-from cornernet.engine.reading.headers.header import MAX_PIXELS, check_size
+from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS, check_size
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray
 """A path, the content of an image file, or an array (H, W, 3) uint8 BGR."""
@@ -29,6 +31,9 @@ _HOW_TO_DECODE = {
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
 """Files taken from a directory."""
+
+_ADDRESS = re.compile(r"(data:|[a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
+"""Also of an address whose slashes `pathlib` has joined; drives of Windows have one letter."""
 
 
 def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -45,6 +50,7 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
         ImageError: missing, empty, truncated or unknown file; more than `max_pixels`, judged by the header before
             decoding; a decompression bomb; an array of another shape or type.
     """
+    integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
     return read_reduced(source, max_pixels=max_pixels, reduction=lambda size: 1)[0]
 
 
@@ -61,7 +67,7 @@ def read_reduced(
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(bytes(source), "image bytes", max_pixels, reduction)
     if isinstance(source, str | os.PathLike):
-        return _decode(_read_file(source, max_pixels), printable(source), max_pixels, reduction)
+        return _decode(_read_file(source, max_pixels), shown_path(source), max_pixels, reduction)
     raise ImageError(
         f"an image of type {type(source).__name__} cannot be used; "
         "expected a path, bytes, or an array (H, W, 3) uint8 BGR"
@@ -134,9 +140,12 @@ def _find_files(source: ImageSource) -> Sequence[ImageSource]:
 
 
 def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
-    name = printable(source)
+    name = shown_path(source)
     if not name:
         raise ImageError("an empty path; expected a file, a directory or a glob ('.' is the current directory)")
+    if (address := _ADDRESS.match(name)) is not None:
+        what = "a data URL; decode its base64 part" if address[1] == "data:" else "an address; download it first"
+        raise ImageError(f"{name[:60]}: {what}, and hand in the bytes or a file")
     path = Path(os.fsdecode(source))
     try:
         if path.is_dir():

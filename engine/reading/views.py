@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cornernet.engine.arguments import choice, flag, number
+from cornernet.engine.arguments import size as check_size
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Placement, Size, fit_canvas, place_fit, place_original
 from cornernet.engine.model_card import ModelCard
@@ -15,6 +17,9 @@ Resize = Literal["original", "fit"]
 
 Decode = Literal["exact", "fast"]
 """Whether a JPEG much larger than its canvas may be decoded at a fraction of its size, see `ViewPlan.reduction`."""
+
+SMALLEST_SCALE, LARGEST_SCALE = 0.01, 100.0
+"""Factors beyond these leave nothing of a picture, or more than any canvas holds."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,10 @@ class ViewPlan:
     mirror: bool
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
-            raise ValueError(f"scales={self.scales}; expected one or more factors above 0")
+        if not self.scales:
+            raise ValueError(f"scales={self.scales}; expected one or more factors")
+        for scale in self.scales:
+            number("scales", scale, least=SMALLEST_SCALE, most=LARGEST_SCALE)
         if self.fit is not None:
             for scale in self.scales:
                 fit_canvas(self.fit, self.card, scale=scale)
@@ -87,8 +94,11 @@ def canvas_to_fit(card: ModelCard, protocol: Protocol, resize: str | None, size:
     the resolution (section 4.2). None: "fit" where a size is given or the card knows the canvas of training, as
     validation does, unless a protocol of another project is asked for, which keeps the resolution.
     """
-    if resize not in (None, "original", "fit"):
-        raise ValueError(f'resize={resize!r}; expected "original" or "fit", or None')
+    choice("resize", resize, ("original", "fit", None))
+    if size is not None:
+        size = check_size("size", size)
+        if resize == "original":
+            raise ValueError(f'size={size} with resize="original"; expected resize="fit" with a size')
     if resize is None:
         trained = protocol.name == "default" and card.train_size is not None
         resize = "fit" if size is not None or trained else "original"
@@ -98,8 +108,9 @@ def canvas_to_fit(card: ModelCard, protocol: Protocol, resize: str | None, size:
 def mirrors(card: ModelCard, protocol: Protocol, asked: bool | None = None) -> bool:
     """Whether the mirrored view is run too: as `asked`, else as the weights' own project tests them, else as the
     protocol says. What a project does (`card.test_mirror`) counts only under protocols that imitate projects."""
+    flag("mirror", asked)
     if asked is not None:
-        return asked
+        return bool(asked)
     if card.test_mirror is not None and protocol.name != "default":
         return card.test_mirror
     return protocol.mirror

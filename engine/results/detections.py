@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cornernet.engine.arguments import number, shown
 from cornernet.engine.installation import missing
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -43,7 +44,11 @@ class Detections:
 
     def __post_init__(self) -> None:
         for field, dtype in (("boxes", np.float32), ("scores", np.float32), ("labels", np.int32)):
-            object.__setattr__(self, field, np.ascontiguousarray(getattr(self, field), dtype=dtype))
+            value = getattr(self, field)
+            try:
+                object.__setattr__(self, field, np.ascontiguousarray(value, dtype=dtype))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise TypeError(f"{field}={shown(value)}; expected an array of {np.dtype(dtype)}") from error
         if self.boxes.size == 0:
             object.__setattr__(self, "boxes", self.boxes.reshape(0, 4))
         count = len(self.boxes)
@@ -75,11 +80,19 @@ class Detections:
 
     def above(self, threshold: float) -> Detections:
         """Those with a score of at least `threshold`."""
-        return self.select(self.scores >= threshold)
+        return self.select(self.scores >= number("threshold", threshold, least=-1, most=1))
 
     def select(self, rows: np.ndarray) -> Detections:
         """Some rows: a boolean mask (n,) or indices."""
-        return replace(self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows])
+        try:
+            chosen = np.arange(len(self))[rows]
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"rows={shown(rows)}; expected a mask of {len(self)} or indices below {len(self)}: {error}"
+            ) from error
+        if chosen.ndim != 1:
+            raise ValueError(f"rows={shown(rows)}; expected a mask ({len(self)},) or indices (n,)")
+        return replace(self, boxes=self.boxes[chosen], scores=self.scores[chosen], labels=self.labels[chosen])
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """Entries of a COCO result file: image_id, category_id, bbox [x, y, width, height] [px], score."""

@@ -29,6 +29,8 @@ def draw_detections(
 
     Line width and text follow the picture's size. Raises ImageError if `image` is not (H, W, 3) uint8.
     """
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"cannot draw on a {type(image).__name__}; expected an array (H, W, 3) uint8 BGR")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ImageError(
             f"cannot draw on an array of shape {image.shape} and {image.dtype}; expected (H, W, 3) uint8 BGR"

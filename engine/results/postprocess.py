@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cornernet.engine import native
+from cornernet.engine.arguments import choice, integer, number
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.geometry import Placement
 from cornernet.engine.native import Best
@@ -44,10 +45,11 @@ class Suppression:
     score_threshold: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.method not in ("gaussian", "linear", "hard", None):
-            raise ValueError(f'soft_nms={self.method!r}; expected "gaussian", "linear", "hard" or None')
-        if self.max_per_image < 1:
-            raise ValueError(f"max_per_image={self.max_per_image}; expected at least 1")
+        choice("soft_nms", self.method, ("gaussian", "linear", "hard", None))
+        integer("max_per_image", self.max_per_image, least=1)
+        number("score_threshold", self.score_threshold, least=0, most=1, advice=", such as 0.5 for 50 %")
+        if self.merge_exponent is not None:
+            number("merge_exponent", self.merge_exponent, least=0, most=100, advice=", or None")
 
     @property
     def lowest_score(self) -> float:

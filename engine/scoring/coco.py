@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cornernet.engine.arguments import as_path, bytes_of, shown, shown_path
 from cornernet.engine.errors import DatasetError
 from cornernet.engine.printable import printable
 
@@ -87,17 +88,19 @@ def load_coco(
 
     Raises DatasetError if there is no annotation file, if it is not COCO JSON, or if none of its images can be used.
     """
-    root = Path(root)
-    file = Path(annotations) if annotations is not None else _find_annotations(root, split)
+    root = as_path("root", root)
+    if not isinstance(split, str | None):
+        raise TypeError(f"split={shown(split)}; expected the name of a split, or None")
+    file = as_path("annotations", annotations) if annotations is not None else _find_annotations(root, split)
     content = _read_json(file)
     problems: list[str] = []
     names = _read_categories(content["categories"], file, problems)
     entries = _read_images(content["images"], problems)
-    folder = _find_folder(entries, [Path(images)] if images is not None else _folders(root, split), file)
+    folder = _find_folder(entries, [as_path("images", images)] if images is not None else _folders(root, split), file)
     found = _check_files(entries, folder, problems)
     if not found:
         raise DatasetError(
-            f"{printable(file)}: every image in {printable(folder)} is empty, zero bytes. Copy the images again."
+            f"{shown_path(file)}: every image in {shown_path(folder)} is empty, zero bytes. Copy the images again."
         )
     label_of = {category: label for label, category in enumerate(names)}
     mended: dict[int, _Mended] = {}
@@ -111,7 +114,7 @@ def _find_annotations(root: Path, split: str | None) -> Path:
     try:
         there = sorted(folder.glob("*.json"))
     except OSError as error:
-        raise DatasetError(f"{printable(folder)}: cannot be read: {error.strerror}") from error
+        raise DatasetError(f"{shown_path(folder)}: cannot be read: {error.strerror}") from error
     if split is None:
         if len(there) == 1:
             return there[0]
@@ -121,10 +124,10 @@ def _find_annotations(root: Path, split: str | None) -> Path:
         for name in names:
             if folder / name in there:
                 return folder / name
-        wanted = " or ".join(f"annotations/{name}" for name in names)
-    listed = ", ".join(printable(file.name) for file in there) or "no JSON file"
+        wanted = " or ".join(f"annotations/{shown_path(name)}" for name in names)
+    listed = ", ".join(shown_path(file.name) for file in there) or "no JSON file"
     raise DatasetError(
-        f"{printable(root)}: expected {wanted}; there is {listed}. Check the folder and the split's name."
+        f"{shown_path(root)}: expected {wanted}; there is {listed}. Check the folder and the split's name."
     )
 
 
@@ -132,14 +135,15 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error  # without the name, which is there already
         raise DatasetError(
-            f"{printable(file)}: cannot be read as JSON: {error}. Expected a COCO annotation file."
+            f"{shown_path(file)}: cannot be read as JSON: {why}. Expected a COCO annotation file."
         ) from error
     keys = ("images", "annotations", "categories")
     wrong = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
     if wrong:
         raise DatasetError(
-            f"{printable(file)}: not a COCO annotation file: no list under {', '.join(wrong)}; expected a JSON object "
+            f"{shown_path(file)}: not a COCO annotation file: no list under {', '.join(wrong)}; expected a JSON object "
             f"with the lists {', '.join(keys)}. Other formats must be converted first."
         )
     return content
@@ -158,7 +162,9 @@ def _read_categories(entries: list[Any], file: Path, problems: list[str]) -> dic
             name = entry.get("name")
             names[category] = printable(str(name)) if isinstance(name, str | int | float) else f"class {category}"
     if not names:
-        raise DatasetError(f"{printable(file)}: no usable category; expected entries like {{'id': 1, 'name': 'cell'}}.")
+        raise DatasetError(
+            f"{shown_path(file)}: no usable category; expected entries like {{'id': 1, 'name': 'cell'}}."
+        )
     return dict(sorted(names.items()))
 
 
@@ -171,10 +177,10 @@ def _read_images(entries: list[Any], problems: list[str]) -> dict[int, tuple[str
         if image_id is None or not isinstance(name, str) or not name:
             problems.append(f"image {place}: expected a whole number under 'id' and a file_name; left out")
         elif image_id in images:
-            first = printable(images[image_id][0])
-            problems.append(f"image {image_id} ({printable(name)}): the id belongs to {first} already; left out")
+            first = shown_path(images[image_id][0])
+            problems.append(f"image {image_id} ({shown_path(name)}): the id belongs to {first} already; left out")
         elif not width or not height or min(width, height) < 1 or max(width, height) >= _LARGEST:
-            problems.append(f"image {image_id} ({printable(name)}): expected width and height in pixels; left out")
+            problems.append(f"image {image_id} ({shown_path(name)}): expected width and height in pixels; left out")
         else:
             images[image_id] = (name, width, height)
     return images
@@ -188,12 +194,12 @@ def _folders(root: Path, split: str | None) -> list[Path]:
 def _find_folder(entries: dict[int, tuple[str, int, int]], folders: list[Path], file: Path) -> Path:
     """The first folder that holds any of the files."""
     for folder in folders:
-        if any(_bytes_of(folder / name) is not None for name, _, _ in entries.values()):
+        if any(bytes_of(folder / name) is not None for name, _, _ in entries.values()):
             return folder
-    first = next((f" (the first is {printable(name)})" for name, _, _ in entries.values()), "")
+    first = next((f" (the first is {shown_path(name)})" for name, _, _ in entries.values()), "")
     raise DatasetError(
-        f"{printable(file)}: none of its {len(entries)} usable images exists{first}. "
-        f"Searched {', '.join(map(printable, folders))}. Name the folder of the images."
+        f"{shown_path(file)}: none of its {len(entries)} usable images exists{first}. "
+        f"Searched {', '.join(map(shown_path, folders))}. Name the folder of the images."
     )
 
 
@@ -202,22 +208,14 @@ def _check_files(entries: dict[int, tuple[str, int, int]], folder: Path, problem
     found = {}
     for image_id, (name, width, height) in entries.items():
         path = folder / name
-        size = _bytes_of(path)
+        size = bytes_of(path)
         if size is None:
-            problems.append(f"image {image_id}: {printable(path)} does not exist; left out, not scored either")
+            problems.append(f"image {image_id}: {shown_path(path)} does not exist; left out, not scored either")
         elif size == 0:
-            problems.append(f"image {image_id}: {printable(path)} is empty, zero bytes; left out, not scored either")
+            problems.append(f"image {image_id}: {shown_path(path)} is empty, zero bytes; left out, not scored either")
         else:
             found[image_id] = _Image(image_id, path, width, height)
     return found
-
-
-def _bytes_of(path: Path) -> int | None:
-    """Size of a regular file; None if there is none, or none can have this name (above 255 bytes, NUL)."""
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except (OSError, ValueError):
-        return None
 
 
 def _read_annotations(

@@ -33,8 +33,8 @@ def make(chance: Random, folder: Path, number: int) -> Case:
 
 
 def _write_data(folder: Path) -> Path:
-    (folder / "images").mkdir()
-    (folder / "annotations").mkdir()
+    (folder / "images").mkdir(exist_ok=True)
+    (folder / "annotations").mkdir(exist_ok=True)
     for number in range(1, 4):
         content = encode(picture(100, 120, (10 * number, 20, 60, 90)), ".png")
         (folder / "images" / f"{number}.png").write_bytes(content)

@@ -137,7 +137,7 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def odd_value(chance: Random) -> Any:
-    return chance.choice(ODD_VALUES)
+    return _copy(chance.choice(ODD_VALUES))
 
 
 def mutate_json(chance: Random, content: Any) -> Any:

@@ -10,7 +10,7 @@ from fake_backends import BRIGHT_BOX_GRAPH, FunctionBackend, bright_box, make_ca
 
 from cornernet.engine.backends.open import open_backend
 from cornernet.engine.detector import Detector
-from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.errors import BackendError, ImageError, ModelError
 from cornernet.engine.model_card import METADATA_KEY
 
 BOX = (20, 30, 60, 70)
@@ -107,7 +107,17 @@ def test_fit_takes_a_strip_of_20000_pixels():
     assert [found.error for found in results] == [None, None, None]
 
 
-@pytest.mark.parametrize("failure", [BackendError("out of memory"), RuntimeError("CUDA error"), MemoryError()])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        BackendError("out of memory"),
+        RuntimeError("CUDA error"),
+        MemoryError(),
+        ImageError("fits no profile"),
+        TypeError("of the binding"),
+        OSError("the device is gone"),
+    ],
+)
 def test_a_failing_batch_costs_only_its_own_images(failure):
     class Failing(FunctionBackend):
         def run(self, canvases):

@@ -175,13 +175,13 @@ def test_warm_up_runs_the_canvas_that_will_be_used():
     ("options", "message"),
     [
         ({"scales": ()}, "one or more factors"),
-        ({"scales": (0.0,)}, "above 0"),
-        ({"resize": "stretch"}, '"original" or "fit"'),
+        ({"scales": (0.0,)}, "scales=0.0; expected a number from 0.01"),
+        ({"resize": "stretch"}, '"original", "fit"'),
         ({"protocol": "offical"}, "expected one of"),
         ({"soft_nms": "soft"}, '"gaussian", "linear", "hard"'),
         ({"max_per_image": 0}, "at least 1"),
         ({"threads": 0}, "threads=0; expected at least 1"),
-        ({"decode": "quick"}, 'expected "exact" or "fast"'),
+        ({"decode": "quick"}, 'one of "exact", "fast"'),
     ],
 )
 def test_wrong_settings_are_named_with_the_right_ones(options, message):
@@ -196,7 +196,7 @@ def test_backend_options_of_an_open_backend_are_refused():
 
 @pytest.mark.parametrize("option", ["batch_size", "prefetch"])
 def test_sizes_below_one_are_refused_at_once(option):
-    with pytest.raises(ValueError, match=f"{option}=0; expected at least 1"):
+    with pytest.raises(ValueError, match=f"{option}=0; expected a whole number from 1"):
         Detector(FunctionBackend(bright_box)).stream([], **{option: 0})
 
 

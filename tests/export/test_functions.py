@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import oracles
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -18,6 +19,7 @@ from cornernet.export.functions import (
     corner_peaks_function,
     corner_pool_functions,
 )
+from cornernet.export.parity import _largest
 
 FLOAT, HALF, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32
 CORNER_TYPES = {"scores": FLOAT, "labels": INT32, "embeddings": FLOAT, "x": FLOAT, "y": FLOAT}
@@ -186,3 +188,17 @@ def test_nodes_of_a_function_have_names_of_their_own():
         names = [node.name for node in function.node]
         assert all(names) and len(set(names)) == len(names)
         assert not any(node.domain for node in function.node)
+
+
+def test_where_onnx_runtime_does_not_spread_nan_the_comparison_of_an_export_refuses():
+    """The definition of corner pooling leaves NaN open, and says so: what follows from that is shown here."""
+    top_left, _ = corner_pool_functions(4)
+    pool = session(top_left, {name: (FLOAT, 4) for name in top_left.input}, {"y": (FLOAT, 4)})
+    column = np.array([1, 2, np.nan, 0], np.float32).reshape(1, 1, 4, 1)
+    got = pool.run(None, {"a": column, "b": np.zeros_like(column)})[0]
+    spread = oracles.corner_pool(column, np.zeros_like(column), "top_left").astype(np.float32)
+    assert np.isnan(spread.ravel()).tolist() == [True, True, True, False]
+    assert np.isnan(got.ravel()).tolist() == [False, False, True, False]
+    assert _largest(torch.from_numpy(got), torch.from_numpy(spread)) == float("inf")
+    peaks = peaks_session(1, 1).run(None, {"logits": np.full((1, 1, 1, 1), np.nan, np.float32)})
+    assert peaks[0].item() <= 0

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cornernet.engine.arguments import as_path
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.open import Precision, Runtime, open_backend
 from cornernet.engine.detector import Detector
@@ -30,7 +31,7 @@ def open_model(
     Raises:
         ModelError: the file cannot be used. BackendError: its runtime is missing. ModuleNotFoundError: no torch.
     """
-    path = Path(path)
+    path = as_path("path", path)
     if path.suffix.lower() != ".safetensors":
         options: dict[str, Any] = {"threads": threads} if threads and path.suffix.lower() == ".onnx" else {}
         return open_backend(path, runtime=runtime, precision=precision, **options)

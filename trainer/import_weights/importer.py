@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cornernet.engine.arguments import as_path
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.trainer.import_weights.coco_classes import COCO_CATEGORY_IDS, COCO_NAMES
@@ -47,7 +48,7 @@ def import_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
     Raises ModelError if the file is damaged, asks for code to be run, or holds another network; the message names
     the first entries that are missing, unexpected or misshapen.
     """
-    path = Path(path)
+    path = as_path("path", path)
     file = read_weight_file(path)
     origin = recognise(file.tensors, file=str(path))
     file_names = {our_name(name, origin): name for name in file.tensors}

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from cornernet.engine.arguments import is_file, shown_path
 from cornernet.engine.backends.open import weights_beside
 from cornernet.engine.errors import ModelError
 from cornernet.trainer.import_weights.wrapping import bare_names, unwrapped
@@ -41,8 +42,8 @@ class WeightFile(NamedTuple):
 
 def read_weight_file(path: Path) -> WeightFile:
     """Read every tensor. Raises ModelError if the file is missing, damaged, asks for code, or holds something else."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; expected a checkpoint (.pkl, .pth or .safetensors).")
+    if not is_file(path):
+        raise ModelError(f"{shown_path(path)}: no such file; expected a checkpoint (.pkl, .pth or .safetensors).")
     if beside := weights_beside(path):
         raise ModelError(beside)
     with path.open("rb") as file:

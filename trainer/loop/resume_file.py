@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from cornernet.engine.arguments import as_path, is_file, shown_path
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.whole_file import write_whole
 from cornernet.trainer.network.checkpoint import cannot_write
@@ -42,8 +43,9 @@ def load_resume(path: Path) -> dict[str, Any]:
 
     Raises TrainingError if it is missing, of another program, damaged anywhere, or lacks what a run needs.
     """
-    if not path.is_file():
-        raise TrainingError(f"{path}: nothing to resume from; start without --resume.")
+    path = as_path("path", path)
+    if not is_file(path):
+        raise TrainingError(f"{shown_path(path)}: nothing to resume from; start without --resume.")
     try:
         _check_signature(path)
         state = torch.load(path, map_location="cpu", weights_only=True)

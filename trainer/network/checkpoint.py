@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from cornernet.engine.arguments import as_path
 from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
 from cornernet.engine.printable import printable
@@ -60,7 +61,7 @@ def load_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
 
     What the file says of itself is compared with its tensors before anything of that size is built.
     """
-    path = Path(path)
+    path = as_path("path", path)
     metadata, shapes = read_header(path)
     if METADATA_KEY not in metadata or NETWORK_KEY not in metadata:
         raise ModelError(

@@ -16,6 +16,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from cornernet.engine.arguments import is_file, shown_path
 from cornernet.engine.backends.open import weights_beside
 from cornernet.engine.errors import ModelError
 from cornernet.engine.whole_file import write_whole
@@ -79,8 +80,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; expected a .safetensors checkpoint.")
+    if not is_file(path):
+        raise ModelError(f"{shown_path(path)}: no such file; expected a .safetensors checkpoint.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file

@@ -9,6 +9,9 @@ from cornernet.engine.errors import ImageError
 MAX_PIXELS = 2**26
 """67 million pixels: 200 MB decoded. Larger pictures are refused before they are decoded."""
 
+MOST_PIXELS = 2**40
+"""`max_pixels` itself may not be larger: no machine holds such a picture."""
+
 _HELD_BYTES, _HELD_PER_FILE_BYTE = 2**29, 16
 _WORK_BYTES, _WORK_PER_FILE_BYTE = 2**28, 64
 
