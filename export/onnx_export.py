@@ -157,7 +157,7 @@ def _functions(card: ModelCard) -> Iterator[onnx.FunctionProto]:
     decoder = card.decoder
     sides = card.size_multiple // card.stride  # of every legal map are multiples of this [cell]
     smallest_map = len(card.class_names) * sides**2
-    yield from corner_pool_functions(reach=-(-card.max_size // card.stride), block=math.gcd(sides, 16))
+    yield from corner_pool_functions(reach=-(-card.max_size // card.stride), block=math.gcd(sides, 8))
     yield corner_peaks_function(decoder.top_k, smallest_map)
     yield corner_group_function(decoder.top_k, decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
 
