@@ -90,6 +90,7 @@ Scales = Annotated[str, typer.Option(help="Run at these scales and join what was
 Merge = Annotated[
     bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
 ]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: what the model's runtime chooses.")]
 ProtocolName = Annotated[str, typer.Option(callback=one_of(*PROTOCOLS), help="default, official or mmdetection.")]
 
 

@@ -10,6 +10,7 @@ from cornernet.engine.printable import printable
 from cornernet.options import (
     BatchSize,
     CanvasSize,
+    Device,
     Merge,
     Mirror,
     Model,
@@ -46,6 +47,7 @@ def run(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if elsewhere.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="Annotation file, if elsewhere.")] = None,
     protocol: ProtocolName = "default",
+    device: Device = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -80,7 +82,7 @@ def run(
     if results is not None:
         written[results] = json_starting_with("image_id")
     check_outputs(written, [model, data.annotation_file, *(sample.path for sample in data.samples)])
-    with open_detector(model, **settings) as detector, progress_bars() as bars:
+    with open_detector(model, device=device, **settings) as detector, progress_bars() as bars:
         task = bars.add_task("evaluating", total=len(data))
         report = evaluate(
             detector,

@@ -12,6 +12,7 @@ from cornernet.engine.printable import printable
 from cornernet.options import (
     BatchSize,
     CanvasSize,
+    Device,
     Merge,
     Mirror,
     Model,
@@ -52,6 +53,7 @@ def run(
     scales: Scales = "1",
     merge: Merge = False,
     protocol: ProtocolName = "default",
+    device: Device = None,
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
@@ -72,7 +74,7 @@ def run(
     errors: list[str] = []
     boxes = 0
     with ExitStack() as stack:
-        detector = stack.enter_context(open_detector(model, score_threshold=threshold, **settings))
+        detector = stack.enter_context(open_detector(model, device=device, score_threshold=threshold, **settings))
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
         file = stack.enter_context(_text_file(lines))
