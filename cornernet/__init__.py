@@ -54,6 +54,22 @@ def _require_links() -> None:
 _require_links()
 
 
+def _open_weights(path: Path, **options: Any) -> Any:
+    """Weights run in torch, which the engine does not import and only a model of this kind loads."""
+    from cornernet.trainer.deploy.open_model import open_weights
+
+    return open_weights(path, **options)
+
+
+def _enter_openers() -> None:
+    from cornernet.engine.openers import OPENERS
+
+    OPENERS[".safetensors"] = _open_weights
+
+
+_enter_openers()
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -135,6 +135,7 @@ DecodeMode = Annotated[
         help="fast: with fit, a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.",
     ),
 ]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: what the model's runtime chooses.")]
 ProtocolName = Annotated[str, typer.Option(callback=one_of(*PROTOCOLS), help="default, official or mmdetection.")]
 
 
@@ -149,6 +150,7 @@ def detector_settings(
     runtime: str | None,
     precision: str | None,
     threads: int | None,
+    device: str | None,
     decode: str,
 ) -> dict[str, Any]:
     """The shared options as arguments of `Detector`. Raises BadParameter (exit code 2)."""
@@ -169,6 +171,7 @@ def detector_settings(
         "runtime": runtime,
         "precision": precision,
         "threads": threads,
+        "device": device,
         "decode": decode,
     }
 

@@ -54,8 +54,8 @@ class Detector:
     """A model, and how images go through it. Thread-safe; a context manager.
 
     Args:
-        model: path of an ONNX file or a TensorRT engine, or a Backend that is already open (it is then closed by its
-            owner).
+        model: path of an ONNX file, a TensorRT engine or a checkpoint, or a Backend that is already open (it is then
+            closed by its owner).
         resize: "original" keeps each image's resolution, the paper's protocol; "fit" scales every image to one canvas,
             so that images of any size share batches. None, as the command line: "fit" where a size is given or the card
             knows the canvas of training, unless the protocol is another project's.
@@ -70,6 +70,7 @@ class Detector:
         max_pixels: larger pictures are refused before they are decoded.
         runtime, precision: of a .onnx file, see `open_backend`. None: ONNX Runtime, as the file says; runtime="auto":
             what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
+        device: "cpu", "cuda" or "cuda:1"; None: the runtime's own choice.
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
         threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
         backend_options: handed to the backend when `model` is a path (`providers`).
@@ -98,6 +99,7 @@ class Detector:
         threads: int | None = None,
         runtime: Runtime | None = None,
         precision: Precision | None = None,
+        device: str | None = None,
         **backend_options: Any,
     ) -> None:
         self.protocol = find_protocol(protocol, canvas=canvas)
@@ -110,7 +112,7 @@ class Detector:
         )
         max_pixels = integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
         self._owns_backend = isinstance(model, str | PathLike)
-        options = {"runtime": runtime, "precision": precision, **backend_options}
+        options = {"runtime": runtime, "precision": precision, "device": device, **backend_options}
         self._backend = _open(model, threads, options)
         try:
             plan = ViewPlan(
@@ -239,12 +241,9 @@ class Detector:
 
 def _open(model: str | PathLike[str] | Backend, threads: int | None, options: dict[str, Any]) -> Backend:
     if isinstance(model, str | PathLike):
-        from cornernet.engine.backends.open import ENGINE_SUFFIXES, open_backend
+        from cornernet.engine.backends.open import open_backend
 
-        path = Path(model)
-        if threads is not None and path.suffix.lower() not in ENGINE_SUFFIXES:
-            options = {"threads": threads, **options}
-        return open_backend(path, **options)
+        return open_backend(Path(model), threads=threads, **options)
     if not all(hasattr(model, part) for part in ("card", "run", "close")):
         raise TypeError(f"model={shown(model)}; expected a path of an ONNX file or an engine, or an open Backend")
     given = [name for name, value in options.items() if value is not None]

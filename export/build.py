@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,18 +19,19 @@ from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile
 from cornernet.engine.backends.gpu_facts import GpuFacts
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.errors import BackendError
-from cornernet.engine.model_card import INPUT
 from cornernet.engine.whole_file import write_whole
 from cornernet.export import build_cache
+from cornernet.export.build_config import BuilderChoices, configure, flags_of
 from cornernet.export.build_progress import Progress, run_watched
 from cornernet.export.inspect_engine import (
-    check_engine,
     check_plan_names,
     check_precision,
+    doubts_about,
     engine_facts,
     network_facts,
 )
-from cornernet.export.parse_network import Parsed, check_profiles, default_profile, parse, read_onnx
+from cornernet.export.parse_network import Parsed, parse, read_onnx
+from cornernet.export.profiles import batch_profiles, check_profiles, default_profile
 
 
 class BuildReport(NamedTuple):
@@ -52,6 +53,12 @@ def build_engine(
     plugins: Path | Literal["auto"] | None = "auto",
     timing_cache: Path | None = None,
     opt_level: int | None = None,
+    workspace_mb: int | None = None,
+    aux_streams: int | None = None,
+    version_compatible: bool = False,
+    embed_plugins: bool = False,
+    hardware: str = "none",
+    batches: Sequence[int] = (),
     targets: Iterable[str] = (),
     flavour: str | None = None,
     progress: Progress | None = None,
@@ -64,6 +71,12 @@ def build_engine(
         plugins: our compiled operators. "auto": if the library is found; None: standard operators only.
         timing_cache: file of kernel timings, read if present, written after; makes later builds faster.
         opt_level: 0 (fast build) to 5 (search longest); None: TensorRT's default, 3.
+        workspace_mb: MiB of GPU memory that a layer may compute in; None: all there is.
+        aux_streams: streams beside the main one on which independent layers run; None: TensorRT decides.
+        version_compatible: the engine runs on later versions of TensorRT too; slower.
+        embed_plugins: the library travels in the engine (version compatible too), for programs that cannot load it.
+        hardware: "ampere_plus", "same_compute_capability": runs on these GPUs too, slower; "none": this GPU.
+        batches: without `profiles`, one profile for each of these batch sizes, see `batch_profiles`.
         targets: TensorRT-RTX: compute capabilities to build for ("sm_89"); none: what the flavour does by default.
         flavour: "tensorrt" | "tensorrt_rtx"; None: the first that is installed.
         progress: told about TensorRT's phases.
@@ -73,11 +86,14 @@ def build_engine(
     library missing, or the build failed. KeyboardInterrupt: Ctrl-C, also in the middle of a build; nothing is written.
     """
     began = time.perf_counter()
-    source, destination, targets = Path(onnx), Path(output), tuple(targets)
+    source, destination = Path(onnx), Path(output)
+    choices = BuilderChoices(
+        tuple(targets), opt_level, workspace_mb, aux_streams, version_compatible, embed_plugins, hardware.lower()
+    )
     notes: list[str] = []
     model, card = read_onnx(source)
-    api = trt_api.load(flavour or ("tensorrt_rtx" if targets else None))
-    gpu = _builds_for(api, targets)
+    api = trt_api.load(flavour or ("tensorrt_rtx" if choices.targets else None))
+    gpu = _builds_for(api, choices.targets)
     library = _library(plugins, notes)
 
     parsed = parse(api, model, source, api.load_plugins(library) if library else ())
@@ -86,11 +102,12 @@ def build_engine(
         notes.append(f"{source.name} holds none of the library's operators (exported with --inline?): no plugins")
         library = None
     shape = tuple(parsed.network.get_input(0).shape)
-    chosen = tuple(Profile.parse(p) if isinstance(p, str) else p for p in profiles) or (default_profile(card, shape),)
+    chosen = tuple(Profile.parse(p) if isinstance(p, str) else p for p in profiles)
+    chosen = chosen or (batch_profiles(card, shape, batches) if batches else (default_profile(card, shape),))
     check_profiles(card, parsed.network, chosen)
     facts = network_facts(api, parsed.network)
     check_precision(facts, card.precision, source.name)
-    config = _configure(api, parsed.builder, chosen, targets, opt_level)
+    config = configure(api, parsed.builder, chosen, choices, library)
     draft = EngineCard(
         card=card,
         engine=FileFacts(name=destination.name, sha256="", bytes=0),
@@ -100,10 +117,14 @@ def build_engine(
         flavour=api.flavour,  # type: ignore[arg-type]
         version=api.version,
         gpu=gpu,
-        targets=targets,
+        targets=choices.targets,
+        embeds_plugins=choices.embed_plugins,
+        hardware=choices.hardware.upper(),
+        workspace_mb=workspace_mb,
+        aux_streams=aux_streams,
         profiles=chosen,
         opt_level=config.builder_optimization_level,
-        flags=_flags(api, config),
+        flags=flags_of(api, config),
         layers=facts.layers,
         precisions=facts.precisions,
         inspected="network",
@@ -123,7 +144,7 @@ def _write(
     api: TensorRT, draft: EngineCard, plan: Any, destination: Path, folder: Path | None, notes: list[str]
 ) -> EngineCard:
     """Check the finished plan, then write it with its card, and keep a copy in the cache."""
-    card = _inspected(api, draft, plan)
+    card = _inspected(api, draft, plan, notes)
     build_cache.place(destination, card, lambda partial: partial.write_bytes(memoryview(plan)))
     if folder:
         try:
@@ -167,49 +188,6 @@ def _library(plugins: Path | Literal["auto"] | None, notes: list[str]) -> Path |
     return library
 
 
-def _configure(
-    api: TensorRT, builder: Any, profiles: tuple[Profile, ...], targets: tuple[str, ...], opt_level: int | None
-) -> Any:
-    """Builder settings. TF32 is off: a float32 file gives float32 boxes; who wants speed exports fp16."""
-    trt = api.module
-    config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if opt_level is not None:
-        if not 0 <= opt_level <= 5:
-            raise BackendError(f"--opt-level {opt_level}: expected 0 (fast build) to 5 (longest search)")
-        config.builder_optimization_level = opt_level
-    for profile in profiles:
-        optimization = builder.create_optimization_profile()
-        optimization.set_shape(INPUT, *((*shape, 3) for shape in (profile.min, profile.opt, profile.max)))
-        if config.add_optimization_profile(optimization) < 0:
-            raise BackendError(f"{api.flavour} {api.version} refuses the profile {profile}")
-    if targets:
-        _set_targets_rtx(api, config, targets)
-    return config
-
-
-def _set_targets_rtx(api: TensorRT, config: Any, targets: tuple[str, ...]) -> None:
-    known = {
-        "sm_" + name.removeprefix("SM"): value
-        for name, value in api.module.ComputeCapability.__members__.items()
-        if name.startswith("SM")
-    }
-    unknown = [target for target in targets if target not in known]
-    if unknown:
-        raise BackendError(
-            f"{api.flavour} {api.version} cannot build for {', '.join(unknown)}; it knows {', '.join(known)}."
-        )
-    config.num_compute_capabilities = len(targets)
-    for index, target in enumerate(targets):
-        config.set_compute_capability(known[target], index)
-
-
-def _flags(api: TensorRT, config: Any) -> tuple[str, ...]:
-    flags = api.module.BuilderFlag.__members__.items()
-    return tuple(sorted(name for name, flag in flags if config.get_flag(flag)))
-
-
 def _build(
     api: TensorRT, parsed: Parsed, config: Any, timing_cache: Path | None, progress: Progress | None, notes: list[str]
 ) -> Any:
@@ -237,16 +215,19 @@ def _build(
     return plan
 
 
-def _inspected(api: TensorRT, draft: EngineCard, plan: Any) -> EngineCard:
+def _inspected(api: TensorRT, draft: EngineCard, plan: Any, notes: list[str]) -> EngineCard:
     """Check the finished plan as far as this machine can read it; its card with what was found."""
     view = memoryview(plan)
     file = FileFacts(name=draft.engine.name, sha256=hashlib.sha256(view).hexdigest(), bytes=view.nbytes)
+    check_plan_names(view, draft.operators)
+    card = draft.model_copy(update={"engine": file})
     if draft.gpu is None:
-        check_plan_names(view, draft.operators)
-        return draft.model_copy(update={"engine": file})
-    facts = engine_facts(api, plan)
-    check_engine(facts, draft.card.precision, draft.operators, draft.engine.name)
+        return card
+    facts, scratch = engine_facts(api, plan)
+    notes += doubts_about(facts, draft.card.precision, draft.operators)
+    card = card.model_copy(update={"scratch_bytes": scratch})
     if not facts.layers:
-        return draft.model_copy(update={"engine": file})
-    found = {"layers": facts.layers, "precisions": facts.precisions, "inspected": "engine"}
-    return draft.model_copy(update={"engine": file, **found})
+        return card
+    return card.model_copy(
+        update={"layers": facts.layers, "precisions": facts.precisions, "inspected": "engine"},
+    )

@@ -25,6 +25,10 @@ _FORMAT = 1
 """Part of every key; raise it when the builder's output changes for the same inputs."""
 
 
+_RESULTS = {"engine", "layers", "precisions", "inspected", "scratch_bytes"}
+"""Fields of a card that a build fills in; the others decide what it gives."""
+
+
 def default_folder() -> Path:
     """`$XDG_CACHE_HOME/cornernet/engines`, by default `~/.cache/cornernet/engines`."""
     return cache_folder("engines")
@@ -32,7 +36,7 @@ def default_folder() -> Path:
 
 def key(draft: EngineCard) -> str:
     """Content key of a build: contents and settings decide it, file names and results do not."""
-    facts: dict[str, Any] = draft.model_dump(mode="json", exclude={"engine", "layers", "precisions", "inspected"})
+    facts: dict[str, Any] = draft.model_dump(mode="json", exclude=_RESULTS)
     for file in ("onnx", "plugins"):
         facts[file] = facts[file] and facts[file]["sha256"]
     text = json.dumps({"builder": _FORMAT, **facts}, sort_keys=True)

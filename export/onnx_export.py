@@ -141,7 +141,8 @@ def deployed_card(
 def build_model(network: CornerNet, card: ModelCard) -> onnx.ModelProto:
     """The graph that `card` describes, functions attached; in memory, not compared with anything yet."""
     heads = card.outputs == "heads"
-    deployed = (DeployedHeads if heads else DeployedNetwork)(network, card, half=card.precision == "fp16")
+    dtype = torch.float16 if card.precision == "fp16" else torch.float32
+    deployed = (DeployedHeads if heads else DeployedNetwork)(network, card, dtype=dtype)
     model = _trace(deployed, card)
     if model.ByteSize() > _LARGEST_FILE:
         raise ExportError(f"the file would have {model.ByteSize() / 1e9:.1f} GB; ONNX ends at 2. Use precision='fp16'.")

@@ -18,16 +18,28 @@ from cornernet.engine.backends.trt_api import NAMESPACE, TensorRT
 from cornernet.engine.model_card import INPUT
 
 Kind = enum.Enum("LayerType", ["CONVOLUTION", "DECONVOLUTION", "PLUGIN_V3", "CAST"])
-Flag = enum.Enum("BuilderFlag", ["TF32", "REFIT"])
+Flag = enum.Enum("BuilderFlag", ["TF32", "REFIT", "VERSION_COMPATIBLE"])
+Hardware = enum.Enum("HardwareCompatibilityLevel", ["NONE", "AMPERE_PLUS", "SAME_COMPUTE_CAPABILITY"])
 
 
 class Config:
     def __init__(self, behaviour: SimpleNamespace) -> None:
         self.behaviour = behaviour
         self.flags = {Flag.TF32}
+        self.profiles: list[Any] = []
         self.builder_optimization_level = 3
         self.profiling_verbosity = self.progress_monitor = None
         self.cache: bytes | None = None
+        self.plugins_to_serialize: list[str] = []
+        self.max_aux_streams, self.hardware_compatibility_level = -1, Hardware.NONE
+        self.limits: dict[str, int] = {}
+        behaviour.config = self
+
+    def set_flag(self, flag: Flag) -> None:
+        self.flags.add(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self.limits[pool] = size
 
     def clear_flag(self, flag: Flag) -> None:
         self.flags.discard(flag)
@@ -36,7 +48,8 @@ class Config:
         return flag in self.flags
 
     def add_optimization_profile(self, optimization: Any) -> int:
-        return -1 if self.behaviour.refuse_profile else 0
+        self.profiles.append(optimization)
+        return -1 if self.behaviour.refuse_profile else len(self.profiles) - 1
 
     def create_timing_cache(self, content: bytes) -> bytes:
         return content
@@ -77,14 +90,17 @@ class Parser:
             kinds = {"Conv": Kind.CONVOLUTION}
             kind = Kind.PLUGIN_V3 if plugin else kinds.get(node.op_type, Kind.CAST)
             output = SimpleNamespace(dtype=SimpleNamespace(name="FLOAT"))
-            layer = SimpleNamespace(type=kind, name=node.name, num_outputs=1, get_output=lambda index, o=output: o)
+            layer = SimpleNamespace(type=kind, name=node.op_type, num_outputs=1, get_output=lambda index, o=output: o)
             self.network.layers.append(layer)
         return True
 
 
 def fake_builder(*, operators: tuple[str, ...] = (), **behaviour: Any) -> TensorRT:
-    """The adapter around a fake builder. behaviour: fails, engine_layers (of the inspector), refuse_profile."""
-    facts = SimpleNamespace(**({"fails": False, "engine_layers": None, "refuse_profile": False} | behaviour))
+    """The adapter around a fake builder. behaviour: fails, engine_layers (of the inspector), refuse_profile,
+    lost_plugin. `api.module.behaviour.config` is the configuration of the last build."""
+    facts = SimpleNamespace(
+        **({"fails": False, "engine_layers": None, "refuse_profile": False, "lost_plugin": None} | behaviour)
+    )
 
     class Builder:
         def __init__(self, logger: Any) -> None:
@@ -104,18 +120,28 @@ def fake_builder(*, operators: tuple[str, ...] = (), **behaviour: Any) -> Tensor
             if facts.fails:
                 self.logger.log(Severity.ERROR, "Error Code 10: could not find any implementation for node")
                 return None
-            return json.dumps([layer.type.name for layer in network.layers]).encode()
+            lost = facts.lost_plugin
+            names = [[layer.type.name, layer.name] for layer in network.layers if layer.name != lost]
+            return json.dumps({"layers": names, "code": config.plugins_to_serialize}).encode()
 
     class Runtime:
-        def __init__(self, logger: Any) -> None: ...
+        def __init__(self, logger: Any) -> None:
+            self.engine_host_code_allowed = False
 
         def deserialize_cuda_engine(self, plan: bytes) -> Any:
             layers = facts.engine_layers
+            content = json.loads(bytes(plan))
+            if content["code"] and not self.engine_host_code_allowed:
+                return None
             if layers is None:
                 half = [{"Format/Datatype": "Float"}]
-                layers = [{"LayerType": name.title(), "Outputs": half} for name in json.loads(bytes(plan))]
+                layers = [{"LayerType": name.title(), "Outputs": half} for name, _ in content["layers"]]
             inspector = SimpleNamespace(get_engine_information=lambda form: json.dumps({"Layers": layers}))
-            return SimpleNamespace(create_engine_inspector=lambda: inspector)
+            return SimpleNamespace(
+                create_engine_inspector=lambda: inspector,
+                num_optimization_profiles=len(facts.config.profiles),
+                get_device_memory_size_for_profile_v2=lambda index: 1000 + index,
+            )
 
     creators = [SimpleNamespace(name=name, plugin_namespace=NAMESPACE) for name in operators]
     registry = SimpleNamespace(all_creators=creators, load_library=lambda path: "handle")
@@ -127,6 +153,9 @@ def fake_builder(*, operators: tuple[str, ...] = (), **behaviour: Any) -> Tensor
         OnnxParser=Parser,
         Runtime=Runtime,
         BuilderFlag=Flag,
+        HardwareCompatibilityLevel=Hardware,
+        MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
+        behaviour=facts,
         LayerType=Kind,
         LayerInformationFormat=SimpleNamespace(JSON=1),
         ProfilingVerbosity=SimpleNamespace(DETAILED=2),

@@ -9,7 +9,7 @@ from pathlib import Path
 MAY_IMPORT = {
     "engine": {"engine", "plugins"},
     "plugins": {"plugins"},
-    "trainer": {"trainer", "engine"},
+    "trainer": {"trainer", "engine", "plugins"},
     "export": {"export", "trainer", "engine"},
     "benchmarks": {"benchmarks", "export", "trainer", "engine", "plugins"},
     "cornernet": {"cornernet", "benchmarks", "export", "trainer", "engine", "plugins"},

@@ -19,7 +19,9 @@ MODULES = (
     "engine/backends/rtx_kernels.py",
     "engine/backends/tensorrt.py",
     "export/build.py",
+    "export/build_config.py",
     "export/build_progress.py",
+    "export/profiles.py",
     "export/parse_network.py",
     "export/inspect_engine.py",
 )

@@ -11,6 +11,8 @@ EXAMPLES = """
 cornernet build model.onnx -o model.engine
 # one tight profile (images x height x width) needs less memory and is faster
 cornernet build model.onnx -o model.engine --profile 1x512x512,4x512x512,8x512x512
+# a profile for each batch size, each with kernels of its own
+cornernet build model.onnx -o model.engine --batches 1,8,16
 # standard operators only: the engine then needs no library of ours
 cornernet build model.onnx -o model.engine --plugins none
 # without a GPU, for another machine's GPU (TensorRT-RTX)
@@ -36,6 +38,22 @@ def run(
     opt_level: Annotated[
         int | None, typer.Option(min=0, max=5, help="0 builds fast, 5 searches longest; TensorRT's default is 3.")
     ] = None,
+    batches: Annotated[
+        str | None, typer.Option(help="Batch sizes, e.g. 1,8,16: a profile for each, tuned apart; not with --profile.")
+    ] = None,
+    workspace: Annotated[int | None, typer.Option(min=1, help="GPU memory that a layer may compute in [MiB].")] = None,
+    aux_streams: Annotated[
+        int | None, typer.Option(min=0, max=16, help="Streams for layers that may run beside others.")
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Run on later versions of TensorRT too; slower.")
+    ] = False,
+    embed_plugins: Annotated[
+        bool, typer.Option("--embed-plugins", help="Put the plugin library into the engine, for Triton or trtexec.")
+    ] = False,
+    hardware: Annotated[
+        str, typer.Option(help="GPUs beside this one: none, ampere_plus or same_compute_capability; slower.")
+    ] = "none",
     target: Annotated[
         list[str] | None,
         typer.Option(help="TensorRT-RTX: compute capability to build for, e.g. sm_89; needs no GPU."),
@@ -65,6 +83,12 @@ def run(
             plugins=library,  # type: ignore[arg-type]
             timing_cache=timing_cache,
             opt_level=opt_level,
+            workspace_mb=workspace,
+            aux_streams=aux_streams,
+            version_compatible=version_compatible,
+            embed_plugins=embed_plugins,
+            hardware=hardware,
+            batches=_sizes(batches),
             targets=target or (),
             flavour=flavour,
             progress=progress,
@@ -77,8 +101,18 @@ def run(
     console.print(f"  profiles   {'; '.join(map(str, card.profiles))}")
     console.print(f"  precision  {card.card.precision}: {_counted(card.precisions)} ({card.inspected})")
     console.print(f"  plugins    {_counted(card.operators) or 'none: standard operators'}")
+    if card.scratch_bytes:
+        largest = ", ".join(f"{size / 1e6:.0f}" for size in card.scratch_bytes)
+        console.print(f"  memory     weights {card.engine.bytes / 1e6:.0f} MB, up to {largest} MB per batch in flight")
     for note in report.notes:
         console.print(f"  note: {note}", style="yellow")
+
+
+def _sizes(batches: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in batches.split(",")) if batches else ()
+    except ValueError as error:
+        raise typer.BadParameter(f"--batches {batches}: expected numbers, e.g. 1,8,16") from error
 
 
 def _file(library: Path | str | None) -> list[Path]:

@@ -11,6 +11,7 @@ from cornernet.options import (
     BatchSize,
     CanvasSize,
     DecodeMode,
+    Device,
     Merge,
     Mirror,
     Model,
@@ -55,6 +56,7 @@ def run(
     precision: PrecisionName = None,
     threads: Threads = None,
     decode: DecodeMode = "exact",
+    device: Device = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -92,6 +94,7 @@ def run(
         runtime=runtime,
         precision=precision,
         threads=threads,
+        device=device,
         decode=decode,
     )
     data = load_coco(dataset, split, images=images, annotations=annotations)

@@ -13,6 +13,7 @@ from cornernet.options import (
     BatchSize,
     CanvasSize,
     DecodeMode,
+    Device,
     Merge,
     Mirror,
     Model,
@@ -63,6 +64,7 @@ def run(
     precision: PrecisionName = None,
     threads: Threads = None,
     decode: DecodeMode = "exact",
+    device: Device = None,
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
@@ -87,6 +89,7 @@ def run(
         runtime=runtime,
         precision=precision,
         threads=threads,
+        device=device,
         decode=decode,
     )
     sources = [Path(source) for source in expand_sources(images)]  # type: ignore[arg-type]

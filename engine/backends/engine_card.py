@@ -87,6 +87,7 @@ class EngineCard(_Frozen):
     targets   compute capabilities it was built for by name (TensorRT-RTX); empty: the flavour's default
     embeds_plugins  the library travels inside the plan
     hardware  the GPUs it runs on beside the one it was tuned on, as TensorRT names the group; NONE: no others
+    scratch_bytes  memory that a batch of each profile's largest shape computes in, as the engine says
     workspace_mb, aux_streams  limits given to the builder; None: TensorRT's own
     inspected "engine": layer types read from the finished engine; "network": from the network given to the builder,
               because reading an engine needs a GPU
@@ -104,6 +105,7 @@ class EngineCard(_Frozen):
     targets: tuple[str, ...] = ()
     embeds_plugins: bool = False
     hardware: str = "NONE"
+    scratch_bytes: tuple[int, ...] = ()
     workspace_mb: int | None = None
     aux_streams: int | None = None
     profiles: tuple[Profile, ...] = Field(min_length=1)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from cornernet.engine.arguments import as_path, is_file, shown_path
+from cornernet.engine.arguments import as_path, is_file, shown, shown_path
 from cornernet.engine.backends import Backend
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import has_onnxruntime, onnxruntime_problem
+from cornernet.engine.openers import OPENERS
 
 if TYPE_CHECKING:
     from cornernet.engine.backends.fastest import Candidate, Measurement, OnnxBackend
@@ -19,22 +21,32 @@ if TYPE_CHECKING:
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 Runtime = Literal["auto", "onnxruntime", "openvino"]
-Precision = Literal["fp32", "bf16", "auto"]
+Precision = Literal["fp32", "fp16", "bf16", "auto"]
 
 
 def open_backend(
-    path: str | Path, *, runtime: Runtime | None = None, precision: Precision | None = None, **options: Any
+    path: str | Path,
+    *,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Any,
 ) -> Backend:
-    """Load a model file: `.onnx` with ONNX Runtime or OpenVINO, `.engine` or `.plan` with TensorRT.
+    """Load a model file: `.onnx` with ONNX Runtime or OpenVINO, `.engine` or `.plan` with TensorRT, `.safetensors` with
+    PyTorch.
 
     Args:
         runtime: of a .onnx file. "auto": the fastest here, measured when a file is first opened and remembered; several
             runtimes hold it meanwhile. None: OpenVINO where bf16 is asked for or it is the only one, else ONNX
             Runtime: the same every time, without measuring.
         precision: "fp32": as the file says. "bf16": in OpenVINO, on a CPU that computes in it. "auto": both, whichever
-            runtime and precision are fastest. None: "fp32", so that boxes are the same everywhere.
-        options: of the backend, see `OnnxRuntimeBackend`, `OpenVinoBackend` and `TensorRTBackend`; with "auto" only
-            `threads`.
+            runtime and precision are fastest. None: "fp32", so that boxes are the same everywhere. Of weights: "fp32",
+            "fp16" or "bf16", see `open_weights`.
+        device: "cpu", "cuda" or "cuda:1" for the second GPU; None: the runtime's own choice.
+        threads: cores of a runtime that computes on the CPU; None: all of them.
+        options: of the backend, see `OnnxRuntimeBackend`, `OpenVinoBackend`, `TensorRTBackend` and `open_weights`; none
+            with "auto".
 
     Raises:
         ModelError: no such file, a file of another kind, or one that the runtime refuses.
@@ -47,20 +59,35 @@ def open_backend(
             f"and one of {', '.join(get_args(Precision))}"
         )
     suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        raise ModelError(
-            f"{path}: weights are not a deployable model yet; run `cornernet export {path} -o model.onnx` first"
-        )
     if beside := weights_beside(path):
         raise ModelError(beside)
-    if suffix not in (".onnx", *ENGINE_SUFFIXES):
+    if suffix not in (".onnx", *ENGINE_SUFFIXES, *OPENERS):
         raise ModelError(
             f"{shown_path(path)}: cannot tell what this is; expected a .onnx file or a TensorRT .engine or .plan file"
         )
     if not is_file(path):
         raise ModelError(f"{shown_path(path)}: no such file")
+    if suffix in OPENERS:
+        if runtime not in (None, "auto"):
+            raise ModelError(
+                f"{path}: a checkpoint runs in PyTorch; runtime={runtime!r} needs a .onnx file; "
+                f"run `cornernet export {path} -o model.onnx` first"
+            )
+        wanted = None if precision == "auto" else precision
+        backend: Backend = OPENERS[suffix](path, precision=wanted, device=device, threads=threads, **options)
+        return backend
+    if precision == "fp16":
+        raise ModelError(f"{path}: its precision was decided when it was made: export or build again with fp16")
+    kind, number = _device(device)
     if suffix == ".onnx":
-        return _open_onnx(path, runtime, precision, options)
+        if kind == "cuda":
+            if runtime == "openvino":
+                raise ModelError(f"{path}: OpenVINO runs on the CPU here; device={device!r} is for the other runtimes")
+            runtime = "onnxruntime"
+            options = {"providers": [("CUDAExecutionProvider", {"device_id": number})], **options}
+        elif kind == "cpu" and runtime in (None, "onnxruntime") and precision != "auto":
+            options = {"providers": ["CPUExecutionProvider"], **options}
+        return _open_onnx(path, runtime, precision, options if threads is None else {"threads": threads, **options})
     if runtime not in (None, "auto") or precision not in (None, "auto"):
         raise ModelError(
             f"{path}: a TensorRT engine runs in TensorRT, in the precision it was built with; runtime={runtime!r} and "
@@ -68,7 +95,20 @@ def open_backend(
         )
     from cornernet.engine.backends.tensorrt import TensorRTBackend
 
-    return TensorRTBackend(path, **_known(TensorRTBackend, options))
+    if kind == "cpu":
+        raise BackendError("a TensorRT engine runs on a GPU only; on the CPU give the .onnx file it was built from.")
+    chosen: dict[str, Any] = options if kind is None else {"device": number, **options}
+    return TensorRTBackend(path, **_known(TensorRTBackend, chosen))
+
+
+def _device(name: str | None) -> tuple[Literal["cpu", "cuda"] | None, int]:
+    """Kind and number. Raises BackendError for a name that no runtime has."""
+    if name is None:
+        return None, 0
+    found = re.fullmatch(r"(cpu)|(cuda)(?::([0-9]{1,3}))?", name) if isinstance(name, str) else None
+    if found is None:
+        raise BackendError(f"device={shown(name)}; expected cpu, cuda, or cuda:1 for the second GPU.")
+    return "cpu" if found[1] else "cuda", int(found[3] or 0)
 
 
 def measure_runtimes(path: str | Path) -> Measurement | None:
@@ -93,6 +133,7 @@ def _open_onnx(path: Path, runtime: Runtime | None, precision: Precision | None,
     if runtime == "openvino":
         from cornernet.engine.backends.openvino import OpenVinoBackend
 
+        assert precision != "fp16", "refused above"
         return OpenVinoBackend(path, precision=precision, **_known(OpenVinoBackend, options))
     if precision == "bf16":
         raise BackendError(

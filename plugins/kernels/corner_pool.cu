@@ -252,7 +252,7 @@ template <typename T> cudaError_t launch_planes(void const* first, void const* s
 }
 
 // Channels last: 8 channels are a map, and too few maps to fill the GPU are cut into strips of rows.
-cudaError_t launch_channels_last(void const* first, void const* second, void* pooled, int images, int channels,
+template <typename T> cudaError_t launch_channels_last(void const* first, void const* second, void* pooled, int images, int channels,
     int height, int width, int corner, cudaStream_t stream) {
     Geometry g = {};
     g.height = height;
@@ -267,7 +267,7 @@ cudaError_t launch_channels_last(void const* first, void const* second, void* po
     int const blocks = multiprocessors();
     int strips = 1;
     while (strips < kMaxStrips && maps * strips * 2 <= blocks && height >= strips * 2 * kRows) strips *= 2;
-    return launch<ChannelVector>(first, second, pooled, maps, g, strips, corner, stream);
+    return launch<ChannelVector<T>>(first, second, pooled, maps, g, strips, corner, stream);
 }
 
 }  // namespace
@@ -284,8 +284,9 @@ int32_t cornernet_corner_pool(void const* first, void const* second, void* poole
     auto const queue = static_cast<cudaStream_t>(stream);
     if (layout == kChannelsLast8) {
         bool const aligned = rows_are_vectors<Half>(8, first, second, pooled);
-        if (type != kFloat16 || !aligned) return cudaErrorInvalidValue;
-        return launch_channels_last(first, second, pooled, images, channels, height, width, corner, queue);
+        if ((type != kFloat16 && type != kBFloat16) || !aligned) return cudaErrorInvalidValue;
+        auto const of_type = type == kFloat16 ? launch_channels_last<Half> : launch_channels_last<BFloat16>;
+        return of_type(first, second, pooled, images, channels, height, width, corner, queue);
     }
     if (layout != kPlanes) return cudaErrorInvalidValue;
     int64_t const planes = static_cast<int64_t>(images) * channels;

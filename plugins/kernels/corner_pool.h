@@ -11,7 +11,7 @@
 //
 //   first, second, pooled   device memory, images x channels x height x width elements; pooled overlaps neither input
 //   type                    0 float32, 1 float16, 2 bfloat16
-//   layout                  0 (N,C,h,w) contiguous;  1 channels last, (N,h,w,C rounded up to 8), float16 only (TensorRT kHWC8)
+//   layout                  0 (N,C,h,w) contiguous;  1 channels last, (N,h,w,C rounded up to 8), 16-bit types only (TensorRT kHWC8)
 //   height, width           1 to 1024
 // NaN: what a cell gets that looks towards one is undefined, because runtimes differ: this kernel, torch and numpy give NaN,
 // the MaxPool of the definition in standard operators may skip it. All other cells are exact, in all of them. Guards stand

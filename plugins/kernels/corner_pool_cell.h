@@ -110,15 +110,15 @@ template <typename T> struct SingleElement {
 };
 
 // Channels last by 8 (kHWC8): 8 channels of one column. The channels never meet, so a row hands on the whole cell.
-struct ChannelVector {
-    using Element = Half;
-    using P = __half2;
+template <typename T> struct ChannelVector {
+    using Element = T;
+    using P = Pack<T>;
     using Value = Cell<P, 4>;
     using Carry = Value;
     static constexpr int kColumns = 1;
 
-    __device__ static Value load(Half const* at) { return load_vector<Value>(at); }
-    __device__ static void store(Half* at, Value const& value) { store_vector(at, value); }
+    __device__ static Value load(T const* at) { return load_vector<Value>(at); }
+    __device__ static void store(T* at, Value const& value) { store_vector(at, value); }
     template <bool> __device__ static Carry scan(Value& value) { return value; }
     __device__ static Value absorb(Value value, Carry const& carry) { return join(value, carry); }
     template <bool> __device__ static Carry carry_of(Value const& value) { return value; }

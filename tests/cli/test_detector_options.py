@@ -43,6 +43,14 @@ def test_predict_takes_threshold_size_scales_and_mirror(model, data, tmp_path, s
     assert (settings["mirror"], settings["protocol"]) == (True, "official")
 
 
+def test_the_device_is_handed_to_the_models_runtime_and_refused_in_words(model, data, tmp_path, settings_of):
+    for words in (("predict", model, data / "images", "--json", tmp_path / "p.jsonl"), ("evaluate", model, data)):
+        assert settings_of(*words, "--device", "cpu")["device"] == "cpu"
+    for device in ("gpu", "cpu:1", "cuda:first"):
+        refused = run("predict", model, data / "images", "--json", tmp_path / "p.jsonl", "--device", device)
+        assert refused.exit_code == 1 and "expected cpu, cuda, or cuda:1" in refused.output
+
+
 @pytest.mark.parametrize(("option", "mirrored"), [((), True), (("--mirror",), True), (("--no-mirror",), False)])
 def test_the_mirrored_view_is_the_protocols_unless_it_is_said(model, data, tmp_path, option, mirrored, settings_of):
     for words in (("predict", model, data / "images", "--json", tmp_path / "p.jsonl"), ("evaluate", model, data)):

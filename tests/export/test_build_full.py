@@ -13,14 +13,14 @@ from toy_onnx import write_toy
 
 from cornernet.engine.backends.engine_card import read_engine_card
 from cornernet.engine.backends.gpu_facts import GpuFacts
-from cornernet.engine.errors import BackendError
+from cornernet.engine.errors import BackendError, ModelError
 from cornernet.export import build as build_module
 from cornernet.export.build import build_engine
 from cornernet.export.inspect_engine import (
     LayerFacts,
-    check_engine,
     check_plan_names,
     check_precision,
+    doubts_about,
     facts_from_inspector,
 )
 from cornernet.export.parse_network import prepare
@@ -71,16 +71,59 @@ def test_plugins_replace_their_functions_and_are_recorded(monkeypatch, toy, libr
 
 
 def test_a_plugin_missing_from_the_finished_engine_is_an_error(monkeypatch, toy, library):
-    layers = [{"LayerType": "Convolution", "Outputs": [{"Format/Datatype": "Float"}]}]
-    with pytest.raises(BackendError, match="holds 0 plugin layers, the network has 1"):
-        build(
-            monkeypatch,
-            toy,
-            operators=("CornerPoolTopLeft",),
-            engine_layers=layers,
-            options={"plugins": library},
-        )
+    options = {"plugins": library}
+    with pytest.raises(BackendError, match="does not hold the plugins CornerPoolTopLeft"):
+        build(monkeypatch, toy, operators=("CornerPoolTopLeft",), lost_plugin="CornerPoolTopLeft", options=options)
     assert not toy.with_suffix(".engine").exists()
+
+
+def test_words_of_the_inspector_that_nobody_knows_are_a_note_and_the_engine_is_kept(monkeypatch, toy, library):
+    """They are documented nowhere, and the build took minutes."""
+    layers = [{"LayerType": "Myelin", "Outputs": [{"Format/Datatype": "Float"}]}]
+    report = build(
+        monkeypatch, toy, operators=("CornerPoolTopLeft",), engine_layers=layers, options={"plugins": library}
+    )
+    assert report.path.is_file()
+    assert any("names 0 plugin layers, the network has 1" in note for note in report.notes)
+
+
+def test_choices_reach_the_builder_and_the_command_that_makes_the_engine_again(monkeypatch, toy, library):
+    options = dict(workspace_mb=512, aux_streams=2, hardware="ampere_plus", embed_plugins=True, plugins=library)
+    api = fake_builder(operators=("CornerPoolTopLeft",))
+    monkeypatch.setattr(build_module.trt_api, "load", lambda flavour: api)
+    monkeypatch.setattr(build_module, "gpu_facts", lambda: GPU)
+    report = build_engine(toy, toy.with_suffix(".engine"), cache=None, batches=(8, 1), **options)
+    config = api.module.behaviour.config
+    assert (config.limits, config.max_aux_streams) == ({"workspace": 512 << 20}, 2)
+    assert config.hardware_compatibility_level.name == "AMPERE_PLUS"
+    assert config.plugins_to_serialize == [str(library)]
+    card = read_engine_card(report.path)
+    assert "VERSION_COMPATIBLE" in card.flags and card.embeds_plugins
+    assert card.scratch_bytes == (1000, 1001)
+    assert [(profile.min[0], profile.opt[0], profile.max[0]) for profile in card.profiles] == [(1, 1, 1), (2, 8, 8)]
+    command = card.rebuild_command(report.path)
+    for words in ("--workspace 512", "--aux-streams 2", "--hardware ampere_plus", "--embed-plugins"):
+        assert words in command
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workspace_mb": 0}, r"--workspace 0: expected 1 to"),
+        ({"aux_streams": 17}, r"--aux-streams 17: expected 0 to 16"),
+        ({"hardware": "any"}, "--hardware any: expected one of none, ampere_plus"),
+        ({"embed_plugins": True}, "no plugin library to embed"),
+        ({"opt_level": 6}, "--opt-level 6: expected 0 to 5"),
+    ],
+)
+def test_choices_out_of_range_are_refused(monkeypatch, toy, options, words):
+    with pytest.raises(BackendError, match=words):
+        build(monkeypatch, toy, options=options)
+
+
+def test_batch_sizes_that_make_no_profile_are_refused(monkeypatch, toy):
+    with pytest.raises(ModelError, match="batch sizes 0, 4: expected positive"):
+        build(monkeypatch, toy, options={"batches": (4, 0)})
 
 
 def test_without_a_library_auto_builds_from_functions_and_notes_it(monkeypatch, toy):
@@ -163,17 +206,18 @@ def test_precisions_are_read_in_the_words_of_every_version(record, precision):
     assert facts_from_inspector(text) == LayerFacts({"CaskConvolution": 1}, {precision: 1}, {})
 
 
-def test_an_engine_that_lists_only_names_is_not_judged():
-    facts = facts_from_inspector(json.dumps({"Layers": ["conv + relu", "pool"]}))
+@pytest.mark.parametrize("text", [json.dumps({"Layers": ["conv + relu", "pool"]}), "[]", "{}", "no JSON", "[[["])
+def test_an_engine_that_lists_only_names_or_nothing_known_is_not_judged(text):
+    facts = facts_from_inspector(text)
     assert facts == LayerFacts({}, {}, {})
-    check_engine(facts, "fp16", {"CornerPeaks": 2}, "x.engine")
+    assert doubts_about(facts, "fp16", {"CornerPeaks": 2}) == []
 
 
-def test_an_engine_without_half_layers_is_no_fp16_engine():
+def test_an_engine_without_half_layers_is_doubted():
     facts = LayerFacts({"CaskConvolution": 3, "PluginV3": 2}, {"FLOAT": 5}, {})
-    with pytest.raises(BackendError, match="no half-precision layer"):
-        check_engine(facts, "fp16", {"CornerPeaks": 2}, "x.engine")
-    check_engine(facts, "fp32", {"CornerPeaks": 2}, "x.engine")
+    (doubt,) = doubts_about(facts, "fp16", {"CornerPeaks": 2})
+    assert "no half-precision layer" in doubt
+    assert doubts_about(facts, "fp32", {"CornerPeaks": 2}) == []
 
 
 def test_islands_of_float_in_a_half_network_are_allowed():

@@ -195,7 +195,6 @@ void* peer_shared_memory(void* mine, unsigned rank) {
     if (emulator.compiled_for < 90) return mine;
     return emulator.blocks.at(rank).shared + (static_cast<char*>(mine) - emulator.running->block->shared);
 }
-unsigned cluster_rank() { return emulator.running->block->rank; }
 
 void sync_block() {
     Block& block = *emulator.running->block;
@@ -273,7 +272,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
                                                             : host_cuda::emulator.multiprocessors;
     return cudaSuccess;
 }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t host_func_attributes(cudaFuncAttributes* attributes) {
     attributes->ptxVersion = host_cuda::emulator.compiled_for;
     return cudaSuccess;

@@ -74,7 +74,6 @@ dim3 grid_dim();
 
 void* shared_memory();
 void* peer_shared_memory(void* mine, unsigned rank);
-unsigned cluster_rank();
 void sync_block();
 void sync_warp();
 void sync_cluster();
@@ -161,7 +160,7 @@ inline cluster_group this_cluster() { return {}; }
 }  // namespace cooperative_groups
 
 cudaError_t cudaGetDevice(int* device);
-cudaError_t cudaGetLastError();
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t host_func_attributes(cudaFuncAttributes* attributes);
 cudaError_t host_active_clusters(int* clusters, cudaLaunchConfig_t const* config);

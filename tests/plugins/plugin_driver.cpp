@@ -191,6 +191,14 @@ void check_attributes(IPluginCreatorV3One* creator, std::vector<PluginField> con
     if (copy == nullptr) return;
     auto const* const fields
         = capability<IPluginV3OneRuntime>(copy.get(), PluginCapabilityType::kRUNTIME)->getFieldsToSerialize();
+    auto const timing_id = [](IPluginV3* of) {
+        char const* const id = capability<IPluginV3OneBuild>(of, PluginCapabilityType::kBUILD)->getTimingCacheID();
+        return std::string(id != nullptr ? id : "");
+    };
+    check(!timing_id(plugin.get()).empty() && timing_id(plugin.get()) == timing_id(copy.get()),
+        name + " can be found in a timing cache");
+    for (PluginField const& field : good)
+        check(timing_id(plugin.get()).find(field.name) != std::string::npos, name + "'s timing depends on " + field.name);
     check(fields->nbFields == creator->getFieldNames()->nbFields, name + " serialises every field");
     for (PluginField const& field : good)
         for (int32_t i = 0; i < fields->nbFields; ++i)

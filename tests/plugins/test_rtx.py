@@ -123,3 +123,29 @@ def test_a_wrong_attribute_is_an_error_of_the_parser_and_not_the_end_of_the_proc
     built = build(library, tmp_path, model("CornerPeaks", FLOAT, top_k=1001))
     assert built.returncode == 1
     assert "top_k is 1001, expected 1 to 1000" in built.stderr
+
+
+@pytest.mark.parametrize("name", ["libcornernet_register.so", "libcornernet_plugins.so"])
+def test_polygraphy_takes_the_registering_library_and_not_the_other(library, tmp_path, name):
+    """Polygraphy opens what `--plugins` names, before it imports TensorRT, and calls nothing in it."""
+    pytest.importorskip("polygraphy", reason="needs polygraphy: pip install polygraphy")
+    import tensorrt_rtx
+
+    if not library.with_name(name).is_file():
+        pytest.skip("needs libcornernet_register.so beside the library")
+    wheel = Path(tensorrt_rtx.__file__).parents[1] / "tensorrt_rtx_libs"
+    (tmp_path / "libtensorrt_rtx.so").symlink_to(wheel / "libtensorrt_rtx.so.1")  # see rtx_loader.py
+    onnx.save(model("CornerPeaks", FLOAT, top_k=20), tmp_path / "peaks.onnx")
+    command = [Path(sys.executable).with_name("polygraphy"), "convert", "peaks.onnx", "-o", "peaks.engine"]
+    for option, images in (("min", 1), ("opt", 2), ("max", 8)):
+        command += [f"--trt-{option}-shapes", f"logits:[{images},8,32,32]"]
+    environment = os.environ | {"POLYGRAPHY_USE_TENSORRT_RTX": "1", "LD_LIBRARY_PATH": f"{tmp_path}:{wheel}"}
+    done = subprocess.run(
+        [*command, "--plugins", library.with_name(name)], cwd=tmp_path, capture_output=True, text=True, env=environment
+    )
+    engine = tmp_path / "peaks.engine"
+    if name == "libcornernet_register.so":
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert b"CornerPeaks" in engine.read_bytes()
+    else:
+        assert not engine.is_file() and "Plugin not found" in done.stdout + done.stderr

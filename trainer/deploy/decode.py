@@ -108,8 +108,7 @@ def _pad_columns(values: Tensor, columns: int, fill: float) -> Tensor:
     return torch.nn.functional.pad(values, (0, missing), value=fill)
 
 
-@torch.library.custom_op("cornernet::corner_peaks", mutates_args=())
-def _corner_peaks(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+def corner_peaks_in_torch(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     height, width = logits.shape[2:]
     values = logits.float().nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     strongest = torch.nn.functional.max_pool2d(values, 3, stride=1, padding=1)
@@ -121,7 +120,10 @@ def _corner_peaks(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     return best.sigmoid(), labels.int(), (index % (height * width)).int()
 
 
-@_corner_peaks.register_fake
+corner_peaks_operator = torch.library.custom_op("cornernet::corner_peaks", corner_peaks_in_torch, mutates_args=())
+
+
+@corner_peaks_operator.register_fake
 def _(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     slots = (logits.shape[0], top_k)
     return (
@@ -131,8 +133,7 @@ def _(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-@torch.library.custom_op("cornernet::corner_group", mutates_args=())
-def _corner_group(
+def corner_group_in_torch(
     tl_scores: Tensor,
     tl_labels: Tensor,
     tl_embeddings: Tensor,
@@ -151,7 +152,8 @@ def _corner_group(
     x1, y1, x2, y2 = tl_x[:, :, None], tl_y[:, :, None], br_x[:, None, :], br_y[:, None, :]
     ordered = (x2 > x1) & (y2 > y1) if reject_zero_size else (x2 >= x1) & (y2 >= y1)
     same_class = (tl_labels[:, :, None] == br_labels[:, None, :]) & (tl_labels[:, :, None] >= 0)
-    limit = torch.tensor(max_distance, dtype=torch.float32, device=tl_scores.device)
+    # Filled on the device: a tensor made from a Python number is copied there, which no CUDA graph may record.
+    limit = torch.full((), max_distance, dtype=torch.float32, device=tl_scores.device)
     near = (tl_embeddings[:, :, None] - br_embeddings[:, None, :]).abs() <= limit
     means = (tl_scores[:, :, None] + br_scores[:, None, :]) * 0.5
     pairs = torch.where(same_class & near & ordered, means, -1.0).flatten(1)
@@ -170,7 +172,10 @@ def _corner_group(
     )
 
 
-@_corner_group.register_fake
+corner_group_operator = torch.library.custom_op("cornernet::corner_group", corner_group_in_torch, mutates_args=())
+
+
+@corner_group_operator.register_fake
 def _(
     tl_scores: Tensor,
     tl_labels: Tensor,
@@ -224,7 +229,9 @@ def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tenso
 @torch.library.custom_op("cornernet::cell_size", mutates_args=())
 def _cell_size(images: Tensor, features: Tensor) -> Tensor:
     across, down = images.shape[2] / features.shape[3], images.shape[1] / features.shape[2]
-    return torch.tensor([across, down, across, down], dtype=torch.float32, device=features.device)
+    size = torch.full((4,), across, dtype=torch.float32, device=features.device)  # filled on the device, as above
+    size[1::2].fill_(down)
+    return size
 
 
 @_cell_size.register_fake

@@ -20,18 +20,18 @@ from cornernet.trainer.network.corner_net import CornerHeads, CornerNet, Heads, 
 class CornerFeatures(nn.Module):
     """Images (N, H, W, 3) uint8 -> what the last stack's top-left and bottom-right heads read, (N, C, h, w) each.
 
-    half: the network computes in float16; pixels are normalised in float32 and rounded once.
+    dtype: what the network computes in; pixels are normalised in float32 and rounded once.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, network: CornerNet, card: ModelCard, *, half: bool) -> None:
+    def __init__(self, network: CornerNet, card: ModelCard, *, dtype: torch.dtype) -> None:
         super().__init__()
         std = torch.tensor(card.std).reshape(1, 3, 1, 1)
         self.register_buffer("mean", 255 * torch.tensor(card.mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
-        self.dtype = torch.float16 if half else torch.float32
+        self.dtype = dtype
         self.backbone = fold_batch_norms(network.backbone).to(self.dtype)
         self.corners = fold_batch_norms(network.corners[-1]).to(self.dtype)
 
@@ -76,10 +76,10 @@ class DeployedNetwork(nn.Module):
     Canvas sides must be legal for the card.
     """
 
-    def __init__(self, network: CornerNet, card: ModelCard, *, half: bool = False) -> None:
+    def __init__(self, network: CornerNet, card: ModelCard, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.decoder = card.decoder
-        self.features = CornerFeatures(network, card, half=half)
+        self.features = CornerFeatures(network, card, dtype=dtype)
         heads = network.heads[-1]
         assert isinstance(heads, StackHeads)
         self.top_left = DeployedCorner(heads.top_left, card.decoder, self.features.dtype)
@@ -102,9 +102,9 @@ class DeployedNetwork(nn.Module):
 class DeployedHeads(nn.Module):
     """Images (N, H, W, 3) uint8 -> the last stack's six maps, float32, in the order of HEAD_OUTPUTS."""
 
-    def __init__(self, network: CornerNet, card: ModelCard, *, half: bool = False) -> None:
+    def __init__(self, network: CornerNet, card: ModelCard, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.features = CornerFeatures(network, card, half=half)
+        self.features = CornerFeatures(network, card, dtype=dtype)
         self.heads = fold_batch_norms(network.heads[-1]).to(self.features.dtype)
         self.eval().requires_grad_(False)
 

@@ -6,13 +6,43 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from cornernet.engine.arguments import as_path
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.open import Precision, Runtime, open_backend
 from cornernet.engine.detector import Detector
-from cornernet.engine.errors import ModelError
+from cornernet.engine.installation import require
+
+
+def open_weights(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    precision: Literal["fp32", "fp16", "bf16"] | None = None,
+    compiled: bool = False,
+    threads: int | None = None,
+) -> Backend:
+    """A `.safetensors` file in torch.
+
+    device: "cpu", "cuda", "cuda:1"; None: a GPU if there is one. precision: "fp32", "fp16", "bf16"; None: fp16 on a
+    device that was named and is a GPU, else fp32, the reference. compiled: through torch.compile. threads: of one
+    operator on the CPU; default: torch's own choice.
+
+    Raises:
+        ModelError: the file cannot be used. BackendError: no torch, or no such device.
+    """
+    require("torch", f"running the weights {Path(path).name}")
+    require("safetensors", f"reading the weights {Path(path).name}")
+    import torch
+
+    from cornernet.trainer.deploy.torch_backend import TorchBackend
+    from cornernet.trainer.network.checkpoint import load_checkpoint
+
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    usual: Literal["fp32", "fp16"] = "fp16" if device is not None and chosen.startswith("cuda") else "fp32"
+    return TorchBackend(*load_checkpoint(path), device=chosen, precision=precision or usual, compiled=compiled)
 
 
 def open_model(
@@ -22,33 +52,15 @@ def open_model(
     compiled: bool = False,
     runtime: Runtime | None = None,
     precision: Precision | None = None,
+    device: str | None = None,
 ) -> Backend:
-    """`.safetensors` in torch (on a GPU if there is one), everything else by `open_backend`.
-
-    threads: of one operator on the CPU; default: the runtime's own choice. compiled: checkpoints through torch.compile.
-    runtime, precision: of everything else, see `open_backend`. The caller closes the backend.
+    """Any model file, see `open_backend`. compiled: checkpoints through torch.compile. The caller closes the backend.
 
     Raises:
-        ModelError: the file cannot be used. BackendError: its runtime is missing. ModuleNotFoundError: no torch.
+        ModelError: the file cannot be used. BackendError: its runtime or the device is missing.
     """
-    path = as_path("path", path)
-    if path.suffix.lower() != ".safetensors":
-        options: dict[str, Any] = {"threads": threads} if threads and path.suffix.lower() == ".onnx" else {}
-        return open_backend(path, runtime=runtime, precision=precision, **options)
-    if runtime not in (None, "auto") or precision not in (None, "fp32", "auto"):
-        raise ModelError(
-            f"{path}: a checkpoint runs in PyTorch; runtime={runtime!r} and precision={precision!r} need a .onnx file; "
-            f"run `cornernet export {path} -o model.onnx` first"
-        )
-    import torch
-
-    from cornernet.trainer.deploy.torch_backend import TorchBackend
-    from cornernet.trainer.network.checkpoint import load_checkpoint
-
-    if threads:
-        torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return TorchBackend(*load_checkpoint(path), device=device, compiled=compiled)
+    options: dict[str, Any] = {"compiled": True} if compiled else {}
+    return open_backend(path, runtime=runtime, precision=precision, device=device, threads=threads, **options)
 
 
 @contextmanager
@@ -57,11 +69,12 @@ def open_detector(
     *,
     runtime: Runtime | None = None,
     precision: Precision | None = None,
+    device: str | None = None,
     threads: int | None = None,
     **settings: Any,
 ) -> Iterator[Detector]:
     """A detector over any model file, closed in the end. `settings`: of `Detector`."""
-    backend = open_model(path, runtime=runtime, precision=precision, threads=threads)
+    backend = open_model(path, runtime=runtime, precision=precision, device=device, threads=threads)
     try:
         with Detector(backend, threads=threads, **settings) as detector:
             yield detector

@@ -95,16 +95,22 @@ def right_pool(x: Tensor) -> Tensor:
     return _RunningMax.apply(x, _COLUMN, False)
 
 
-@torch.library.custom_op("cornernet::corner_pool_top_left", mutates_args=())
-def corner_pool_top_left(a: Tensor, b: Tensor) -> Tensor:
+def pool_top_left_in_torch(a: Tensor, b: Tensor) -> Tensor:
     """top_pool(a) + left_pool(b). Two (N,C,h,w) maps of one shape and float type -> one like them."""
     return _running_max(a, _ROW, from_end=True).add_(_running_max(b, _COLUMN, from_end=True))
 
 
-@torch.library.custom_op("cornernet::corner_pool_bottom_right", mutates_args=())
-def corner_pool_bottom_right(a: Tensor, b: Tensor) -> Tensor:
+def pool_bottom_right_in_torch(a: Tensor, b: Tensor) -> Tensor:
     """bottom_pool(a) + right_pool(b). Two (N,C,h,w) maps of one shape and float type -> one like them."""
     return _running_max(a, _ROW, from_end=False).add_(_running_max(b, _COLUMN, from_end=False))
+
+
+corner_pool_top_left = torch.library.custom_op(
+    "cornernet::corner_pool_top_left", pool_top_left_in_torch, mutates_args=()
+)
+corner_pool_bottom_right = torch.library.custom_op(
+    "cornernet::corner_pool_bottom_right", pool_bottom_right_in_torch, mutates_args=()
+)
 
 
 @torch.library.custom_op("cornernet::corner_pool_gradient", mutates_args=())

@@ -80,11 +80,11 @@ def test_boxes_equal_the_slow_decoder_on_the_dense_heads(network, clamp):
 def test_float16_keeps_scores_and_coordinates_in_float32():
     network = lively_network()
     card, images = card_of(network), random_images(1, 64, 64)
-    half = DeployedNetwork(network, card, half=True)
+    half = DeployedNetwork(network, card, dtype=torch.float16)
     assert half.features.backbone.stem.get_submodule("0").conv.weight.dtype == torch.float16
     found = half(images)
     assert [tensor.dtype for tensor in found] == [torch.float32] * 3 + [torch.int32] * 2
-    heads = DeployedHeads(network, card, half=True)(images)
+    heads = DeployedHeads(network, card, dtype=torch.float16)(images)
     for one, other in zip(heads, trained_heads(network, card, images)):
         torch.testing.assert_close(one, other, atol=5e-2, rtol=0)
 
@@ -92,6 +92,6 @@ def test_float16_keeps_scores_and_coordinates_in_float32():
 def test_deploying_leaves_the_network_as_it_was():
     network = lively_network().train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    DeployedNetwork(network, card_of(network), half=True)
+    DeployedNetwork(network, card_of(network), dtype=torch.float16)
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -7,7 +7,9 @@ from lively_network import card_of, lively_network
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError
 from cornernet.export.parity import drawn_images
+from cornernet.trainer.deploy.open_model import open_detector
 from cornernet.trainer.deploy.torch_backend import TorchBackend
+from cornernet.trainer.network.checkpoint import save_checkpoint
 
 
 @pytest.fixture
@@ -61,3 +63,58 @@ def test_a_device_that_is_not_there_is_a_backend_error():
     network = lively_network()
     with pytest.raises(BackendError, match="xla"):
         TorchBackend(network, card_of(network), device="xla")
+
+
+def test_a_device_that_torch_has_no_name_for_is_a_backend_error():
+    network = lively_network()
+    with pytest.raises(BackendError, match="toaster"):
+        TorchBackend(network, card_of(network), device="toaster")
+    with pytest.raises(BackendError, match="expected one of fp32, fp16, bf16"):
+        TorchBackend(network, card_of(network), precision="fp8")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_in_sixteen_bits_it_finds_the_same_within_their_rounding(backend, precision):
+    network = lively_network()
+    half = TorchBackend(network, card_of(network), precision=precision, channels_last=True)
+    images = drawn_images(0, 2, 64, 96)
+    assert precision in half.name
+    got, wanted = half.run(images), backend.run(images)
+    assert abs(got.scores[:, 0] - wanted.scores[:, 0]).max() < 0.1
+
+
+def test_memory_it_lends_is_memory_it_runs_from(backend):
+    canvases = drawn_images(0, 1, 64, 64)
+    lent = backend.allocate(canvases.nbytes).reshape(canvases.shape)
+    lent[...] = canvases
+    assert lent.dtype == np.uint8 and backend.in_flight == 1
+    np.testing.assert_array_equal(backend.run(lent).boxes, backend.run(canvases).boxes)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    network = lively_network()
+    save_checkpoint(tmp_path / "model.safetensors", network, card_of(network))
+    return tmp_path / "model.safetensors"
+
+
+def test_a_detector_opens_weights_by_their_suffix(weights):
+    images = list(drawn_images(0, 2, 64, 96))
+    with Detector(weights, device="cpu", resize="fit", size=(64, 96)) as detector:
+        found = detector.predict(images)
+    assert all(result.error is None for result in found) and any(len(result.boxes) for result in found)
+    with open_detector(weights, device="cpu", resize="fit", size=(64, 96)) as detector:
+        again = detector.predict(images)
+    np.testing.assert_array_equal(found[0].boxes, again[0].boxes)
+
+
+@pytest.mark.parametrize(
+    ("device", "words"), [("cuda", "PyTorch cannot use device cuda"), ("gpu", "PyTorch cannot use device gpu")]
+)
+def test_weights_on_a_device_that_is_not_there_are_a_backend_error(weights, device, words):
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(BackendError, match=words):
+        Detector(weights, device=device)

@@ -1,0 +1,110 @@
+"""The kernels behind torch's custom operators: the bits of torch's own, on the emulation and through the dispatcher."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from cornernet.trainer.deploy import decode, kernel_operators
+from cornernet.trainer.deploy.kernel_operators import KernelOperators
+from cornernet.trainer.network import corner_pool
+
+IN_TORCH = {"top_left": corner_pool.pool_top_left_in_torch, "bottom_right": corner_pool.pool_bottom_right_in_torch}
+
+
+@pytest.fixture
+def operators(emulated) -> KernelOperators:
+    return KernelOperators(emulated.launchers, lambda device: 0)
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+@pytest.mark.parametrize("corner", IN_TORCH)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("shape", [(2, 8, 20, 24), (1, 5, 7, 9)])
+def test_pooling_gives_torchs_bits_in_every_memory_order(operators, shape, channels_last, dtype, corner):
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    first, second = (random(*shape, dtype=dtype, seed=seed).contiguous(memory_format=memory) for seed in (1, 2))
+    pooled = operators.pool(first, second, corner)
+    assert torch.equal(pooled, IN_TORCH[corner](first, second))
+    if channels_last and dtype != torch.float32 and shape[1] % 8 == 0:
+        assert pooled.is_contiguous(memory_format=torch.channels_last)  # pooled as it lay, no reordering
+
+
+def test_maps_of_different_order_and_alignment_are_pooled_too(operators):
+    whole = random(1, 9, 16, 16, dtype=torch.float16)
+    first = whole.flatten()[3 : 3 + 8 * 256].view(1, 8, 16, 16)  # 6 bytes off
+    second = random(1, 8, 16, 16, dtype=torch.float16, seed=5).contiguous(memory_format=torch.channels_last)
+    for a, b in ((first, second), (second, first)):
+        assert torch.equal(operators.pool(a, b, "top_left"), IN_TORCH["top_left"](a, b))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_peaks_and_groups_give_torchs_numbers(operators, dtype):
+    sides = []
+    for seed in (1, 2):
+        logits = random(2, 3, 24, 32, dtype=dtype, seed=seed)
+        scores, labels, cells = operators.peaks(logits, 30)
+        wanted = decode.corner_peaks_in_torch(logits, 30)
+        assert torch.equal(labels, wanted[1]) and torch.equal(cells, wanted[2])
+        torch.testing.assert_close(scores, wanted[0], rtol=2e-7, atol=0)
+        sides += [scores, labels, 0.3 * random(2, 30, seed=seed), (cells % 32).float(), (cells // 32).float()]
+    for rules in ((50, 0.5, False), (200, 0.1, True)):
+        for got, wanted in zip(operators.group(tuple(sides), *rules), decode.corner_group_in_torch(*sides, *rules)):
+            assert torch.equal(got, wanted)
+
+
+WHOLE_NETWORK = """
+import sys
+import torch
+from lively_network import card_of, lively_network
+from cornernet.export.parity import drawn_images
+from cornernet.plugins.launchers import Launchers
+from cornernet.trainer.deploy import kernel_operators
+from cornernet.trainer.deploy.torch_backend import TorchBackend
+
+network = lively_network()
+backend = TorchBackend(network, card_of(network))
+canvases = drawn_images(0, 2, 64, 96)
+wanted = backend.run(canvases)
+called = []
+class Counting(kernel_operators.KernelOperators):
+    def pool(self, *a): called.append("pool"); return super().pool(*a)
+    def peaks(self, *a): called.append("peaks"); return super().peaks(*a)
+    def group(self, *a): called.append("group"); return super().group(*a)
+kernel_operators.register(Counting(Launchers(sys.argv[1]), lambda device: 0), "cpu")
+got = backend.run(canvases)
+assert wanted.counts.sum() > 0
+for left, right in zip(got, wanted):
+    assert left.shape == right.shape and abs(left.astype(float) - right).max() < 1e-4
+print(sorted(set(called)), called.count("pool"))
+"""
+
+
+def test_a_registered_kernel_is_what_the_network_runs(emulated):
+    """In a process of its own: a registration is for good. On a GPU the device type is "cuda", here it is "cpu"."""
+    folder = Path(__file__).resolve().parents[1]
+    library = emulated.launchers.library._name
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    command = [sys.executable, "-c", WHOLE_NETWORK, library]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['group', 'peaks', 'pool'] 2"
+
+
+def test_without_the_library_it_says_once_that_torchs_operators_run(monkeypatch, caplog):
+    monkeypatch.setattr(kernel_operators, "library_path", lambda: None)
+    kernel_operators.register_cuda_kernels.cache_clear()
+    try:
+        assert not kernel_operators.register_cuda_kernels() and not kernel_operators.register_cuda_kernels()
+    finally:
+        kernel_operators.register_cuda_kernels.cache_clear()
+    assert caplog.text.count("torch's own operators run") == 1

@@ -1,0 +1,164 @@
+"""The custom operators on CUDA tensors, by the kernels of libcornernet_plugins.so. No extension to compile.
+
+The library's C functions take addresses and a stream; torch allocates what they write. So they run on torch's current
+stream, in its memory, and are recorded in its CUDA graphs. Without the library torch's own operators run: the same
+numbers, more slowly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cornernet.plugins import library_path
+from cornernet.plugins.launchers import Launchers
+from cornernet.trainer.deploy import decode
+from cornernet.trainer.network import corner_pool
+
+log = logging.getLogger("cornernet.torch")
+
+TYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+LONGEST_SIDE, MOST_SLOTS, MOST_DETS = 1024, 1000, 3840
+"""Beyond these the kernels refuse (kernels/*.h), and torch's operators take over."""
+
+
+class KernelOperators:
+    """The four operators on tensors. stream: handle of a device's stream to run on, asked at every call."""
+
+    def __init__(self, launchers: Launchers, stream: Callable[[torch.device], int]) -> None:
+        self._launchers, self._stream = launchers, stream
+
+    def pool(self, first: Tensor, second: Tensor, corner: str) -> Tensor:
+        """Corner pooling of two (N, C, h, w) maps. Maps whose channels lie side by side, as convolutions on tensor
+        cores leave them, are pooled as they are."""
+        assert first.shape == second.shape and first.dtype == second.dtype, (first.shape, second.shape)
+        channels_last = (
+            first.element_size() == 2
+            and first.shape[1] % 8 == 0
+            and first.is_contiguous(memory_format=torch.channels_last)
+        )
+        memory = torch.channels_last if channels_last else torch.contiguous_format
+        first, second = (_aligned(each.contiguous(memory_format=memory)) for each in (first, second))
+        pooled = torch.empty_like(first, memory_format=torch.preserve_format)
+        self._launchers.corner_pool(
+            first.data_ptr(),
+            second.data_ptr(),
+            pooled.data_ptr(),
+            first.shape,
+            corner=corner,
+            type=TYPES[first.dtype],
+            layout="channels_last_8" if channels_last else "planes",
+            stream=self._stream(first.device),
+        )
+        return pooled
+
+    def peaks(self, logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `decode.corner_peaks`."""
+        logits = logits.contiguous()
+        slots = (logits.shape[0], top_k)
+        scores = logits.new_empty(slots, dtype=torch.float32)
+        labels, cells = (logits.new_empty(slots, dtype=torch.int32) for _ in range(2))
+        scratch = _bytes(self._launchers.corner_peaks_workspace(logits.shape, top_k), logits)
+        outputs = scores.data_ptr(), labels.data_ptr(), cells.data_ptr()
+        self._launchers.corner_peaks(
+            logits.data_ptr(),
+            *outputs,
+            scratch.data_ptr(),
+            logits.shape,
+            top_k=top_k,
+            type=TYPES[logits.dtype],
+            stream=self._stream(logits.device),
+        )
+        return scores, labels, cells
+
+    def group(
+        self, corners: tuple[Tensor, ...], num_dets: int, max_distance: float, reject_zero_size: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """See `decode.corner_group`; corners: the five fields of both sides."""
+        inputs = [each.contiguous() for each in corners]
+        images, slots = inputs[0].shape
+        like = inputs[0]
+        shapes = [(images, num_dets, 4), (images, num_dets), (images, num_dets, 2), (images, num_dets), (images,)]
+        types = [torch.float32] * 3 + [torch.int32] * 2
+        boxes, scores, corner_scores, labels, counts = (like.new_empty(s, dtype=t) for s, t in zip(shapes, types))
+        outputs = [each.data_ptr() for each in (boxes, scores, corner_scores, labels, counts)]
+        scratch = _bytes(self._launchers.corner_group_workspace(images, slots), like)
+        self._launchers.corner_group(
+            [each.data_ptr() for each in inputs],
+            outputs,
+            scratch.data_ptr(),
+            images,
+            slots,
+            num_dets=num_dets,
+            max_distance=max_distance,
+            reject_zero_size=reject_zero_size,
+            stream=self._stream(like.device),
+        )
+        return boxes, scores, corner_scores, labels, counts
+
+
+def _bytes(size: int, like: Tensor) -> Tensor:
+    return like.new_empty((max(size, 1),), dtype=torch.uint8)
+
+
+def _aligned(maps: Tensor) -> Tensor:
+    """Vectors of 16 bytes need addresses that a view into the middle of another tensor may not have."""
+    return maps if maps.data_ptr() % 16 == 0 else maps.clone(memory_format=torch.preserve_format)
+
+
+def register(kernels: KernelOperators, device_type: str) -> None:
+    """Make the kernels what the custom operators run for tensors of this type of device. Once per process and type."""
+
+    def pooling(operator: Any, in_torch: Callable[[Tensor, Tensor], Tensor], corner: str) -> None:
+        @operator.register_kernel(device_type)
+        def _(a: Tensor, b: Tensor) -> Tensor:
+            fits = a.dtype in TYPES and max(a.shape[2:]) <= LONGEST_SIDE
+            return kernels.pool(a, b, corner) if fits else in_torch(a, b)
+
+    pooling(corner_pool.corner_pool_top_left, corner_pool.pool_top_left_in_torch, "top_left")
+    pooling(corner_pool.corner_pool_bottom_right, corner_pool.pool_bottom_right_in_torch, "bottom_right")
+
+    @decode.corner_peaks_operator.register_kernel(device_type)
+    def _(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+        fits = logits.dtype in TYPES and top_k <= MOST_SLOTS
+        return kernels.peaks(logits, top_k) if fits else decode.corner_peaks_in_torch(logits, top_k)
+
+    @decode.corner_group_operator.register_kernel(device_type)
+    def _(
+        tl_scores: Tensor,
+        tl_labels: Tensor,
+        tl_embeddings: Tensor,
+        tl_x: Tensor,
+        tl_y: Tensor,
+        br_scores: Tensor,
+        br_labels: Tensor,
+        br_embeddings: Tensor,
+        br_x: Tensor,
+        br_y: Tensor,
+        num_dets: int,
+        max_distance: float,
+        reject_zero_size: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        sides = (tl_scores, tl_labels, tl_embeddings, tl_x, tl_y, br_scores, br_labels, br_embeddings, br_x, br_y)
+        fits = tl_scores.shape[1] <= MOST_SLOTS and num_dets <= MOST_DETS
+        run = kernels.group if fits else lambda corners, *rules: decode.corner_group_in_torch(*corners, *rules)
+        return run(sides, num_dets, max_distance, reject_zero_size)
+
+
+@cache
+def register_cuda_kernels() -> bool:
+    """Use the library's kernels for CUDA tensors from now on, if it is built; says once if it is not."""
+    library = library_path()
+    if library is None:
+        log.warning(
+            "the plugin library is not built, so torch's own operators run in place of the CUDA kernels: the same "
+            "boxes, more slowly. Build it with: cmake -B build && cmake --build build -j2"
+        )
+        return False
+    register(KernelOperators(Launchers(library), lambda device: torch.cuda.current_stream(device).cuda_stream), "cuda")
+    return True
