@@ -19,6 +19,7 @@ OTHER_PROGRAMS = {
     "--format": "nvidia-smi",
     "--query-gpu": "nvidia-smi",
     "--no-as-needed": "the linker",
+    "--logdir": "tensorboard",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,18 +15,30 @@ from cornernet.engine.installation import missing
 from cornernet.engine.results.picture_file import MARK
 
 try:
-    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D as Line2D
+    from matplotlib.patches import Rectangle as Rectangle
     from PIL import Image  # comes with matplotlib
     from PIL.PngImagePlugin import PngInfo
 except ModuleNotFoundError as error:
     raise missing("matplotlib", "a chart") from error
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
 DPI = 110
 COLOURS = ("#4477aa", "#ee8866", "#44bb99", "#aa4499", "#bbbb55", "#555555")
 """Told apart by people who see colours differently (Tol, 2021)."""
+
+
+def subplots(
+    *grid: int, figsize: tuple[float, float], layout: Literal["constrained"] = "constrained", squeeze: bool = True
+) -> tuple[Figure, Any]:
+    """As pyplot's, but without pyplot, which would choose how all figures of the process are shown, a notebook's too.
+
+    Here as everywhere: who draws imports matplotlib's parts from this file, which says what to do if it is not there.
+    """
+    figure = Figure(figsize=figsize, layout=layout)
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(*grid, squeeze=squeeze)
 
 
 def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str], title: str, output: Path) -> None:
@@ -37,7 +49,7 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str],
     columns = [column for column in columns if any(values[column] >= 0 for values in groups.values())]
     width = 0.8 / len(groups)
     size = (max(6.4, 0.42 * len(groups) * len(columns) + 1.5), 3.8)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = subplots(figsize=size, layout="constrained")
     for number, (name, values) in enumerate(groups.items()):
         at = np.arange(len(columns)) + (number - (len(groups) - 1) / 2) * width
         heights = [100 * max(0.0, values[column]) for column in columns]
@@ -59,7 +71,7 @@ def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str],
 
 def quadrant_chart(measured: Mapping[str, QuadrantAP], output: Path) -> None:
     """One square per model and branch, cut into the quadrants of the image, each with its mAP."""
-    figure, axes = plt.subplots(
+    figure, axes = subplots(
         len(measured), len(BRANCHES), figsize=(6.4, 3.1 * len(measured) + 0.3), squeeze=False, layout="constrained"
     )
     values = [ap for branches in measured.values() for by_quadrant in branches.values() for ap in by_quadrant.values()]
@@ -84,7 +96,7 @@ def quadrant_chart(measured: Mapping[str, QuadrantAP], output: Path) -> None:
 
 def error_chart(errors: Errors, output: Path) -> None:
     """Causes of missed objects and of false boxes, as numbers."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    figure, axes = subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     sides = (("missed", MISSED, errors.objects, "objects missed"), ("false", FALSE, errors.boxes, "boxes false"))
     for axis, (side, kinds, total, what), colour in zip(axes, sides, COLOURS):
         counts = [errors.count(side, kind) for kind in kinds]
@@ -99,10 +111,9 @@ def error_chart(errors: Errors, output: Path) -> None:
 
 
 def save(figure: Any, output: Path, *, few_colours: bool = False) -> None:
-    """Write a figure as PNG and free it. few_colours: 256; many photographs then need a fifth of the space."""
+    """Write a figure as PNG. few_colours: 256; many photographs then need a fifth of the space."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
-    plt.close(figure)
     picture = Image.open(drawn).convert("RGB")
     output.parent.mkdir(parents=True, exist_ok=True)
     shown = picture.quantize(256, dither=Image.Dither.NONE) if few_colours else picture

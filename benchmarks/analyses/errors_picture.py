@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import plt, save
+from cornernet.benchmarks.analyses.analysis_charts import Line2D, Rectangle, save, subplots
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors, Mistake, area
 from cornernet.engine.reading.images import read_image
@@ -28,7 +28,7 @@ def draw_errors(errors: Errors, class_names: Sequence[str], output: Path, *, exa
     rows = [row for row in rows if row[2]]
     if not rows:
         return
-    figure, axes = plt.subplots(
+    figure, axes = subplots(
         len(rows), examples, figsize=(1.7 * examples + 1.6, 1.85 * len(rows) + 0.5), squeeze=False, layout="constrained"
     )
     for line, (side, kind, mistakes) in zip(axes, rows):
@@ -40,10 +40,10 @@ def draw_errors(errors: Errors, class_names: Sequence[str], output: Path, *, exa
         for axis, mistake in zip(line, mistakes):
             _draw(axis, mistake, class_names[mistake.label])
     handles = [
-        plt.Line2D([], [], color=TRUTH, linewidth=2, label="object"),
-        plt.Line2D([], [], color=FOUND, linewidth=2, linestyle="--", label="box found"),
+        Line2D([], [], color=TRUTH, linewidth=2, label="object"),
+        Line2D([], [], color=FOUND, linewidth=2, linestyle="--", label="box found"),
         *(
-            plt.Line2D([], [], color=_rgb(branch), marker="o", linestyle="", label=f"{branch} peaks")
+            Line2D([], [], color=_rgb(branch), marker="o", linestyle="", label=f"{branch} peaks")
             for branch in BRANCH_COLOURS
         ),
     ]
@@ -88,7 +88,7 @@ def _draw(axis: Any, mistake: Mistake, name: str) -> None:
         if box is not None:
             corner, (width, height) = (box[0], box[1]), box[2:] - box[:2]
             axis.add_patch(
-                plt.Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style)
+                Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=1.8, linestyle=style)
             )
     for points, branch in zip((mistake.top_left, mistake.bottom_right), BRANCH_COLOURS):
         axis.scatter(points[:, 0], points[:, 1], s=20, color=_rgb(branch), edgecolors="white", linewidths=0.7, zorder=3)

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import plt, save
+from cornernet.benchmarks.analyses.analysis_charts import Rectangle, save, subplots
 from cornernet.benchmarks.analyses.observe import Network, Observation, corners
 from cornernet.benchmarks.analyses.quadrants import peaks_of
 from cornernet.engine.results.detections import Detections
@@ -27,7 +27,7 @@ def draw_heatmaps(network: Network, seen: Observation, output: Path, *, threshol
     found = network.detect(seen).above(threshold)
     height, width = seen.image.shape[:2]
     panel = (4.2 * min(1.6, max(0.6, width / height)), 4.2)
-    figure, axes = plt.subplots(1, 3, figsize=(3 * panel[0], panel[1] + 0.4), layout="constrained")
+    figure, axes = subplots(1, 3, figsize=(3 * panel[0], panel[1] + 0.4), layout="constrained")
     axes[0].imshow(seen.image[:, :, ::-1], extent=(0, width, height, 0))
     axes[0].set_title(f"{len(found)} boxes of score {threshold:g} or more", fontsize=10)
     draw_boxes(axes[0], found, names=True)
@@ -72,7 +72,7 @@ def draw_boxes(axis: Any, found: Detections, *, names: bool) -> None:
     """Boxes on a matplotlib axis in image pixels; `names`: class and score on a bar inside the top-left corner."""
     for box, label, score, name in zip(found.boxes, found.labels.tolist(), found.scores, found.names):
         colour, (x1, y1, x2, y2) = _rgb(label), box
-        axis.add_patch(plt.Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.5))
+        axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.5))
         if names:
             bar = {"facecolor": colour, "edgecolor": "none", "pad": 1.2, "alpha": 0.9}
             axis.text(x1, y1, f"{name} {score:.2f}", color="white", fontsize=7, va="top", bbox=bar, clip_on=True)

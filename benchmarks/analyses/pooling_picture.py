@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import plt, save
+from cornernet.benchmarks.analyses.analysis_charts import save, subplots
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.benchmarks.analyses.observe import Network, Observation, corners
 from cornernet.engine.errors import ModelError
@@ -62,7 +62,7 @@ def pooled_channel(network: Network, seen: Observation, branch: str) -> Pooled:
 
 def draw_pooling(network: Network, seen: Observation, output: Path) -> None:
     """Write a row per branch: the canvas with the corner and where its evidence lies, the maps before and after."""
-    figure, axes = plt.subplots(2, 6, figsize=(15, 5.4), layout="constrained")
+    figure, axes = subplots(2, 6, figsize=(15, 5.4), layout="constrained")
     for row, branch in zip(axes, POOLS):
         pooled = pooled_channel(network, seen, branch)
         down, across = SEEKS[branch]

@@ -209,7 +209,7 @@ def test_a_config_survives_json(name):
         ({"num_classes": 0}, "num_classes is 0; expected 1 to 65536"),
         ({"num_classes": "3"}, "num_classes is '3'; expected a int"),
         ({"dims": [32, 48.5]}, "dims is"),
-        ({"dims": [32]}, "expected two to 8 levels"),
+        ({"dims": [32]}, "two to 8 levels"),
         ({"modules": [1]}, "modules is \\(1,\\)"),
         ({"stem_channels": [16, 31]}, "equal to dims\\[0\\], 32"),
         ({"block": "bottleneck"}, "block is 'bottleneck'"),
