@@ -92,7 +92,7 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
         **backend_options: Any,
     ) -> None:
-        self.protocol = find_protocol(protocol, canvas=canvas)
+        self.protocol: Protocol = find_protocol(protocol, canvas=canvas)
         self._suppression = Suppression(
             method=soft_nms,
             merge_exponent=merge_exponent,
