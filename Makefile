@@ -28,7 +28,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED) $(NATIVE)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 # What threads and processes do to each other shows in one run of many: flaky is failed.
 TIMES ?= 5

@@ -125,7 +125,7 @@ def _exact(detector: Detector, image: np.ndarray) -> bytes:
 def _resident() -> float:
     """Resident memory [MB], as the kernel counts it; where it does not say, the largest so far."""
     with contextlib.suppress(OSError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 2**20
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -102,7 +102,7 @@ class Detector:
         device: str | None = None,
         **backend_options: Any,
     ) -> None:
-        self.protocol = find_protocol(protocol, canvas=canvas)
+        self.protocol: Protocol = find_protocol(protocol, canvas=canvas)
         choice("decode", decode, ("exact", "fast"))
         suppression = Suppression(
             method=soft_nms,

@@ -187,7 +187,7 @@ def weights_beside(path: Path) -> str:
 
 def _known(backend: Callable[..., Backend], options: dict[str, Any]) -> dict[str, Any]:
     """The options, if the backend has them all. Raises TypeError naming those that it has."""
-    known = [name for name in inspect.signature(backend).parameters if name not in ("path", "api", "cuda")]
+    known = [name for name in inspect.signature(backend).parameters if name != "path"]
     unknown = [name for name in options if name not in known]
     if unknown:
         cure = "" if "device" in known else ". A GPU: providers=['CUDAExecutionProvider', 'CPUExecutionProvider']"

@@ -217,6 +217,6 @@ def test_mmdetection_pads_with_the_card_and_shows_rgb():
 def test_an_unknown_protocol_or_canvas_is_named_with_the_choices():
     with pytest.raises(ValueError, match='"default", "official", "mmdetection"'):
         find_protocol("offical")
-    with pytest.raises(ValueError, match='"multiple" or "official"'):
+    with pytest.raises(ValueError, match='"multiple", "official"'):
         find_protocol("default", canvas="square")
     assert find_protocol("default", canvas="official").canvas == "official"
