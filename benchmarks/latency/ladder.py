@@ -123,7 +123,7 @@ def _measure(
     canvas: dict[str, list[float]] = {step: [] for step in steps}
     jpeg: dict[str, list[float]] = {step: [] for step in steps}
     for turn in range(rounds):
-        for step in steps[turn % len(steps) :] + steps[: turn % len(steps)]:
+        for step in (*steps[turn % len(steps) :], *steps[: turn % len(steps)]):
             once = time_step(step, stem, size, 1, runs, files)
             canvas[step].append(float(np.median(once["canvas_ms"])))
             jpeg[step].append(float(np.median(once["jpeg_ms"])))

@@ -62,7 +62,7 @@ def report(monkeypatch, tmp_path):
 
     def answer(step, stem, size, batch, runs, files):
         rounds.append(step)
-        slow = 2 if len(rounds) // len(TIMES) % 2 else 1
+        slow = 2 if (len(rounds) - 1) // len(TIMES) % 2 else 1
         return {"canvas_ms": [batch * slow * TIMES[step]], "jpeg_ms": [batch * (TIMES[step] + 1)]}
 
     monkeypatch.setattr(ladder, "time_step", answer)
