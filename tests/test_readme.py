@@ -53,3 +53,9 @@ def test_measured_tables_equal_the_committed_results():
     text = README.read_text()
     between = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
     assert between.strip() == readme.render().strip()
+
+
+def test_the_ladder_equals_its_committed_results():
+    text = readme.LADDER_PAGE.read_text(encoding="utf-8")
+    between = text.partition(readme.LADDER_BEGIN)[2].partition(readme.LADDER_END)[0]
+    assert between.strip() == readme.render_ladder().strip()
