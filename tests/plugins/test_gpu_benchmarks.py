@@ -1,60 +1,14 @@
 """The GPU benchmark and check scripts, as far as a machine without a GPU can run them."""
 
-import ctypes
 import importlib.util
 import json
 import sys
 
-import numpy as np
 import pytest
+from emulation import PretendedDevice
 
 from cornernet.benchmarks import gpu_check, kernels
 from cornernet.plugins.driver import Driver, DriverError
-
-
-class PretendedDevice:
-    """Host memory and a clock that advances a millisecond per event: the emulated kernels do run."""
-
-    def __init__(self) -> None:
-        self._blocks: list[np.ndarray] = []
-        self._graphs: list = []
-        self._clock_ms = 0.0
-
-    def l2_bytes(self) -> int:
-        return 4096
-
-    def allocate(self, size: int) -> int:
-        block = np.zeros(size + 64, np.uint8)
-        self._blocks.append(block)
-        return block.ctypes.data + -block.ctypes.data % 64
-
-    def to_device(self, destination: int, source: int, size: int) -> None:
-        ctypes.memmove(destination, source, size)
-
-    def copy_on_device(self, destination: int, source: int, size: int, stream: int) -> None:
-        ctypes.memmove(destination, source, size)
-
-    def new_stream(self) -> int:
-        return 0
-
-    def new_event(self) -> int:
-        return 0
-
-    def record(self, event: int, stream: int) -> None:
-        self._clock_ms += 1
-
-    def elapsed_ms(self, start: int, stop: int) -> float:
-        return 1.0
-
-    def capture(self, stream: int, enqueue) -> int:
-        self._graphs.append(enqueue)
-        return len(self._graphs) - 1
-
-    def launch_graph(self, executable: int, stream: int) -> None:
-        self._graphs[executable]()
-
-    def free_all(self) -> None:
-        self._blocks.clear()
 
 
 @pytest.mark.parametrize(
