@@ -2,8 +2,8 @@
 
     python -m cornernet.benchmarks.engine_times ENGINE ... [--batch 1,8,16] [--streams 1,2] [--layers] [--json FILE]
 
-batch: upload, network and download, as one launch. compute: the network alone. Both are measured by events on the device.
-throughput: threads that call `run` side by side. Rows are written after each engine and batch size.
+batch: upload, network and download, as one launch; compute: the network alone; both measured by events on the device.
+images_per_second: threads that call `run` side by side. Rows are written after each engine and batch size.
 """
 
 from __future__ import annotations

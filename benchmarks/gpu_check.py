@@ -1,14 +1,14 @@
 """What a visit of minutes to a machine with a GPU runs: checks, times and counters, with a report after every part.
 
-    python -m cornernet.benchmarks.gpu_check kernels|network|counters|tensorrt [--output FOLDER] [--minutes N] [--rehearse]
+    python -m cornernet.benchmarks.gpu_check [kernels|network|counters|tensorrt] [--output DIR --minutes N --rehearse]
 
 Four commands, each done within 7 minutes on 16 cores. They need a checkout, nvcc, torch and numpy, and for whole
 networks OpenCV and pydantic with its three small wheels (gpu_parts.SMALL_WHEELS: `pip download pydantic` elsewhere,
 `pip install --no-index --find-links FOLDER pydantic` there). `tensorrt` needs TensorRT too. What is missing is named.
 
-Writes FOLDER/<gpu>-<date>-<command>.json and .md after every part, and what each part said into FOLDER/logs.
---minutes drops parts, the least valuable first. --rehearse runs everything without a GPU: the kernels' source on the CPU,
-tiny networks. Exit code 0 if all that ran passed, 1 if something failed, 2 without a GPU.
+Writes DIR/<gpu>-<date>-<command>.json and .md after every part, and what each part said into DIR/logs.
+--minutes drops parts, the least valuable first. --rehearse runs everything without a GPU: the kernels' source on the
+CPU, tiny networks. Exit code 0 if all that ran passed, 1 if something failed, 2 without a GPU.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def _module(name: str, *arguments: str) -> list[str]:
 def _build(architecture: str, rehearse: bool) -> Part:
     """Only for the architecture at hand, by nvcc alone: half a minute, and no CMake is needed."""
     if rehearse:
-        return Part("build", _module("kernel_checks", "--few", "--emulated"), 120, ["g++"])
+        return Part("build", _module("kernel_checks", "--emulated", "--repeat", "0"), 120, ["g++"])
     nvcc = ["nvcc", "-std=c++17", "-O3", f"-arch=sm_{architecture}", "--threads=0", "-shared"]
     flags = ["-Xcompiler=-fPIC,-fvisibility=hidden", "-cudart=static", "-o", str(LIBRARY)]
     return Part("build", [*nvcc, *flags, *map(str, sorted(KERNELS.glob("*.cu")))], 120, ["nvcc"])
@@ -59,7 +59,7 @@ def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     return [
         _build(architecture, rehearse),
         Part(
-            "kernels against their references",
+            "references",
             _module("kernel_checks", *emulated, "--json", str(checked)),
             120,
             rows=checked,
@@ -83,23 +83,21 @@ def _network(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
         command = _module("torch_networks", what, "--json", str(rows), "--seconds", str(seconds), *rehearsal)
         return Part(what, command, seconds + 60, ["module torch"], rows=rows)
 
-    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), of("networks", 120)]
+    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), of("networks", 200)]
 
 
 def _counters(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     emulated = ["--emulated"] if rehearse else []
     few = _module("kernel_checks", "--few", *emulated)
-    whole = _module("kernel_checks", *(["--few", "--emulated"] if rehearse else []), "--repeat", "2")
+    once = few if rehearse else _module("kernel_checks")
     ncu = ["ncu", "--csv", "--metrics", ",".join(COUNTERS), "--launch-count", "60"]
     sanitizer = ["compute-sanitizer", "--error-exitcode", "9", "--tool"]
     return [
         _build(architecture, rehearse),
-        Part(
-            "profiler counters", _module("kernel_checks", *emulated, *(["--few"] if rehearse else [])), 90, ["ncu"], ncu
-        ),
+        Part("profiler counters", once, 90, ["ncu"], ncu),
         Part("racecheck", few, 90, [sanitizer[0]], [*sanitizer, "racecheck"]),
         Part("initcheck", few, 90, [sanitizer[0]], [*sanitizer, "initcheck"]),
-        Part("repeats", whole, 60),
+        Part("repeats", [*once, "--repeat", "1" if rehearse else "2"], 60),
     ]
 
 

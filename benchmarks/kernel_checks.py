@@ -3,8 +3,8 @@
     python -m cornernet.benchmarks.kernel_checks [--few] [--repeat N] [--emulated] [--json FILE]
 
 A checkout is needed: references and memory come from its tests. Exit code 1 if a kernel differs in a bit (the sigmoid
-of the peaks: in more than its last bit), 2 without a GPU. --few is what a sanitizer gets, which is a hundred times slower.
---emulated runs the kernels' source on the CPU.
+of the peaks: in more than its last bit), 2 without a GPU. --few is what a sanitizer gets, which is a hundred times
+slower. --emulated runs the kernels' source on the CPU.
 """
 
 from __future__ import annotations
