@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak lint bench gpu-check clean
+.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak lint bench gpu-check gpu-rehearse clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -69,7 +69,11 @@ bench: $(INSTALLED) $(NATIVE)
 	$(BIN)/cornernet benchmark quickstart/model.onnx quickstart/run/best.safetensors
 
 gpu-check: $(INSTALLED)
-	$(BIN)/python -m cornernet.benchmarks.gpu_check
+	$(BIN)/python -m cornernet.benchmarks.gpu_check --output build/gpu_check/report
+
+# The same to the end on a machine without a GPU: tiny networks, the kernels' source on the CPU.
+gpu-rehearse: $(INSTALLED)
+	$(BIN)/python -m cornernet.benchmarks.gpu_check --rehearse --output build/gpu_check/rehearsal
 
 clean:
 	rm -rf build dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -214,8 +214,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time and bandwidth of the CUDA kernels.")
-    parser.add_argument("--json", type=Path, help="write the rows here too")
+    parser.add_argument("--json", type=Path, help="write the rows here too, after each of them")
+    parser.add_argument("--rehearse", action="store_true", help="small cases of the emulated kernels; no times")
     options = parser.parse_args(arguments)
+    if options.rehearse:
+        return _rehearse(options.json)
     library = plugins.library_path()
     if library is None:
         print("no plugin library. Build it with: cmake -B build && cmake --build build -j2", file=sys.stderr)
@@ -228,11 +231,37 @@ def main(arguments: list[str] | None = None) -> int:
     with device:
         watch = Stopwatch(device)
         launchers = Launchers(library)
-        rows = [measure(device, launchers, case, watch) for case in CASES]
-    print(f"{device.device_name}, compute capability {'.'.join(map(str, device.compute_capability()))}\n")
+        print(f"{device.device_name}, compute capability {'.'.join(map(str, device.compute_capability()))}\n")
+        rows = _measure_all(device, launchers, CASES, watch, options.json, device.device_name)
     print(table(rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps({"gpu": device.device_name, "kernels": rows}, indent=1), encoding="utf-8")
+    return 0
+
+
+def _measure_all(
+    device: Device, launchers: Launchers, cases: list[Case], watch: Stopwatch, file: Path | None, gpu: str
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for case in cases:
+        rows.append(measure(device, launchers, case, watch))
+        if file is not None:
+            file.write_text(json.dumps({"gpu": gpu, "kernels": rows}, indent=1), encoding="utf-8")
+    return rows
+
+
+def _rehearse(file: Path | None) -> int:
+    """The whole way to the table without a GPU: one small case of each operator, on the emulation."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    import emulation
+
+    cases = [
+        Case("corner_pool", (1, 8, 16, 16), "float16", "channels_last_8"),
+        Case("corner_peaks", (1, 2, 16, 16), "float16", top_k=10),
+        Case("corner_group", (1, 1), "float32", top_k=10, num_dets=20),
+    ]
+    device = emulation.PretendedDevice()
+    launchers = Launchers(emulation.built_emulation())
+    watch = Stopwatch(device, launches=2, rounds=1)
+    print(table(_measure_all(device, launchers, cases, watch, file, "rehearsal")))
     return 0
 
 

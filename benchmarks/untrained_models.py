@@ -12,8 +12,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cornernet.engine.errors import CornerNetError
+
+if TYPE_CHECKING:
+    from cornernet.engine.model_card import ModelCard
+    from cornernet.trainer.network.corner_net import CornerNet
 
 PRESETS = ("hourglass-104", "squeeze")
 CLASSES = 80  # COCO
@@ -50,27 +55,32 @@ def _made(path: Path, make: Callable[[Path], None]) -> bool:
     return True
 
 
-def write_untrained(preset_name: str, path: Path) -> None:
-    """A checkpoint of the preset, random weights, always the same."""
+def untrained_network(preset_name: str) -> tuple[CornerNet, ModelCard]:
+    """A network of this preset in eval mode, the same weights every time, and its card."""
     import torch
 
     from cornernet.engine.model_card import ModelCard
-    from cornernet.trainer.network.checkpoint import save_checkpoint
     from cornernet.trainer.network.corner_net import CornerNet
     from cornernet.trainer.network.presets import preset
 
     torch.manual_seed(0)
     config = preset(preset_name, CLASSES)
-    names = tuple(f"class {number}" for number in range(CLASSES))
     card = ModelCard(
         name=preset_name,
-        class_names=names,
+        class_names=tuple(f"class {number}" for number in range(CLASSES)),
         category_ids=tuple(range(1, CLASSES + 1)),
         stride=config.stride,
         size_multiple=config.size_multiple,
         train_size=(511, 511),
     )
-    save_checkpoint(path, CornerNet(config).eval(), card)
+    return CornerNet(config).eval(), card
+
+
+def write_untrained(preset_name: str, path: Path) -> None:
+    """A checkpoint of the preset, random weights, always the same."""
+    from cornernet.trainer.network.checkpoint import save_checkpoint
+
+    save_checkpoint(path, *untrained_network(preset_name))
 
 
 def _export(checkpoint: Path, precision: str, path: Path) -> None:

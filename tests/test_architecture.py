@@ -12,9 +12,6 @@ import pytest
 from source_imports import MAY_IMPORT, imports_of
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = {("benchmarks/gpu_check.py", "cornernet.__main__")}
-"""Processes that may be started across these borders: the check on a GPU runs the commands that a user would."""
-
 SOURCES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONG_LIMITED = sorted(
@@ -49,7 +46,6 @@ def test_imports_go_one_way(folder):
         for path in (ROOT / folder).rglob("*.py")
         for name in imports_of(path)
         if (target := folder_of(name)) is not None and target not in MAY_IMPORT[folder]
-        if (name_of(path), name) not in RUNS
     ]
     assert wrong == []
 

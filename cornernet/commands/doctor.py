@@ -144,7 +144,7 @@ def _tensorrt() -> list[Finding]:
 
 
 def _gpu() -> Finding:
-    from cornernet.engine.backends.cuda_runtime import gpu_facts
+    from cornernet.engine.backends.cuda_runtime import gpu_facts, why_no_gpu
     from cornernet.engine.machine import machine_facts
 
     facts = gpu_facts()
@@ -153,12 +153,15 @@ def _gpu() -> Finding:
     seen = machine_facts()["gpus"]
     if seen:
         names = ", ".join(f"{gpu['name']}, driver {gpu['driver_version']}" for gpu in seen)
-        return Finding("GPU", "broken", f"{names}; not reachable from Python", "pip install cuda-python")
+        return Finding(
+            "GPU", "broken", f"{names}; not reachable from Python: {why_no_gpu()}", "pip install cuda-python"
+        )
     return Finding("GPU", "missing", "no NVIDIA GPU or no driver; engines need one, .onnx files do not")
 
 
 def _plugins() -> Finding:
-    from cornernet.engine.backends.trt_api import find_plugin_library
+    from cornernet.engine.backends.cuda_runtime import driver_version
+    from cornernet.engine.backends.trt_api import driver_problem, find_plugin_library
     from cornernet.engine.errors import BackendError
 
     advice = f"CORNERNET_PLUGINS=1 {install()} (needs nvcc and TensorRT headers)"
@@ -168,6 +171,8 @@ def _plugins() -> Finding:
         return Finding("CUDA plugins", "broken", str(error), advice)
     if library is None:
         return Finding("CUDA plugins", "missing", "faster engines; without them standard operators run", advice)
+    if problem := driver_problem(library, driver_version()):
+        return Finding("CUDA plugins", "broken", problem, advice)
     return Finding("CUDA plugins", "works", str(library))
 
 

@@ -194,6 +194,14 @@ def gpu_facts(device: int = 0) -> GpuFacts | None:
         return None
 
 
+def driver_version() -> int:
+    """CUDA version of the NVIDIA driver, 12040 for 12.4; 0 without one or without cuda-python."""
+    try:
+        return Cuda().driver_version()
+    except BackendError:
+        return 0
+
+
 def why_no_gpu() -> str:
     """What keeps the GPU from being used; empty if nothing does."""
     try:

@@ -1,60 +1,18 @@
 """The GPU benchmark and check scripts, as far as a machine without a GPU can run them."""
 
-import ctypes
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from emulation import PretendedDevice
+from tensorrt_rig import Rig
 
-from cornernet.benchmarks import gpu_check, kernels
+from cornernet.benchmarks import engine_times, gpu_check, kernel_checks, kernels
+from cornernet.benchmarks.gpu_parts import COMMANDS, Part, parts
 from cornernet.plugins.driver import Driver, DriverError
-
-
-class PretendedDevice:
-    """Host memory and a clock that advances a millisecond per event: the emulated kernels do run."""
-
-    def __init__(self) -> None:
-        self._blocks: list[np.ndarray] = []
-        self._graphs: list = []
-        self._clock_ms = 0.0
-
-    def l2_bytes(self) -> int:
-        return 4096
-
-    def allocate(self, size: int) -> int:
-        block = np.zeros(size + 64, np.uint8)
-        self._blocks.append(block)
-        return block.ctypes.data + -block.ctypes.data % 64
-
-    def to_device(self, destination: int, source: int, size: int) -> None:
-        ctypes.memmove(destination, source, size)
-
-    def copy_on_device(self, destination: int, source: int, size: int, stream: int) -> None:
-        ctypes.memmove(destination, source, size)
-
-    def new_stream(self) -> int:
-        return 0
-
-    def new_event(self) -> int:
-        return 0
-
-    def record(self, event: int, stream: int) -> None:
-        self._clock_ms += 1
-
-    def elapsed_ms(self, start: int, stop: int) -> float:
-        return 1.0
-
-    def capture(self, stream: int, enqueue) -> int:
-        self._graphs.append(enqueue)
-        return len(self._graphs) - 1
-
-    def launch_graph(self, executable: int, stream: int) -> None:
-        self._graphs[executable]()
-
-    def free_all(self) -> None:
-        self._blocks.clear()
 
 
 @pytest.mark.parametrize(
@@ -109,40 +67,94 @@ def test_without_a_gpu_both_scripts_say_so_and_exit_with_code_2(monkeypatch, tmp
     assert said.count("needs an NVIDIA GPU") == 2
 
 
-def test_a_part_whose_software_is_missing_is_not_run_and_says_what_it_needs():
-    outcome = gpu_check.run_part(
-        gpu_check.Part("x", ["true"], ["no-such-program", "module no_such_module", "file no-such-file"])
-    )
+def run(part: Part, folder: Path, **options) -> gpu_check.Outcome:
+    return gpu_check.run_part(part, folder / "log", **({"seconds_left": 100} | options))
+
+
+def test_a_part_whose_software_is_missing_is_not_run_and_says_what_it_needs(tmp_path):
+    outcome = run(Part("x", ["true"], 5, ["no-such-program", "module no_such_module", "file no-such-file"]), tmp_path)
     assert outcome.status == "not run"
     assert outcome.why == "needs no-such-program, module no_such_module, file no-such-file"
 
 
-def test_a_part_that_fails_or_hangs_is_reported_as_failed():
-    assert gpu_check.run_part(gpu_check.Part("x", [sys.executable, "-c", "raise SystemExit(3)"])).status == "failed"
-    slow = gpu_check.Part("x", [sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=1)
-    assert "stopped after 1 s" in gpu_check.run_part(slow).output
+def test_a_part_that_fails_hangs_or_finds_no_time_left_is_reported(tmp_path):
+    assert run(Part("x", [sys.executable, "-c", "raise SystemExit(3)"], 60), tmp_path).why == "exit code 3"
+    hanging = Part("x", ["sh", "-c", "echo so far; exec sleep 60"], 2)
+    outcome = run(hanging, tmp_path)
+    assert (outcome.status, outcome.why) == ("failed", "stopped after 2 s")
+    assert "so far" in outcome.output
+    assert run(hanging, tmp_path, seconds_left=0.2).why.startswith("no time")
 
 
-def test_the_report_names_every_part_with_its_verdict(tmp_path):
-    outcomes = [
-        gpu_check.Outcome("gpu tests", "passed", "pytest", 3.0, output="...\n== 12 passed in 3 s =="),
-        gpu_check.Outcome("sanitizer memcheck", "not run", "", why="needs compute-sanitizer"),
-    ]
-    text = gpu_check.markdown("A GPU", outcomes, "| kernel |")
-    assert "| gpu tests | passed | 3 | 12 passed in 3 s |" in text
-    assert "| sanitizer memcheck | not run | 0 | needs compute-sanitizer |" in text
-    assert json.loads(json.dumps([outcome.__dict__ for outcome in outcomes]))[1]["why"] == "needs compute-sanitizer"
+def test_a_rehearsal_runs_a_command_without_its_tool(tmp_path):
+    part = Part("x", ["echo", "1 checks passed"], 60, ["no-such-tool"], ["no-such-tool", "--all"])
+    assert run(part, tmp_path).status == "not run"
+    outcome = run(part, tmp_path, rehearse=True)
+    assert (outcome.status, gpu_check.verdict(outcome)) == ("passed", "1 checks passed")
 
 
-def test_parts_are_commands_that_exist_in_this_repository(tmp_path):
-    listed = list(gpu_check.parts([], tmp_path))
-    kinds = [part.name.split()[0] for part in listed]
-    assert kinds == ["configure", "build", "host", "gpu", *["sanitizer"] * 3, "kernel", "models", "stage"]
-    assert gpu_check.missing(listed[-1].needs), "nothing has made a model yet"
+def test_the_report_is_there_after_every_part_named_after_card_and_date(tmp_path):
+    rows = tmp_path / "rows.json"
+    seen = (
+        "import json, sys, pathlib; found = sorted(p.name for p in pathlib.Path(sys.argv[1]).glob('an-h100-*'));"
+        "pathlib.Path(sys.argv[2]).write_text(json.dumps([{'files': len(found), 'ms': 1.23456}])); print('passed')"
+    )
+    command = [sys.executable, "-c", seen, str(tmp_path), str(rows)]
+    listed = [Part("first", ["true"], 60), Part("second", command, 60, rows=rows), Part("third", ["false"], 60)]
+    assert not gpu_check.run_command("kernels", "An H100", tmp_path, listed, 5, rehearse=False)
+    assert json.loads(rows.read_text())[0]["files"] == 2  # the report of the first part was there already
+    (text,) = (path.read_text() for path in tmp_path.glob("an-h100-*-kernels.md"))
+    assert "| third | failed |" in text and "| 2 | 1.235 |" in text
+    (report,) = (json.loads(path.read_text()) for path in tmp_path.glob("an-h100-*-kernels.json"))
+    assert [part["status"] for part in report["parts"]] == ["passed", "passed", "failed"]
+    assert report["rows"]["second"][0]["ms"] == 1.23456
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("rehearse", [False, True])
+def test_parts_are_commands_that_exist_in_this_repository(tmp_path, command, rehearse):
+    listed = parts(command, tmp_path, architecture="90", rehearse=rehearse)
+    assert listed[0].name == "build"
     for part in listed:
         if "-m" in part.command:
             module = part.command[part.command.index("-m") + 1]
             assert importlib.util.find_spec(module) is not None
+    if not rehearse:
+        assert "-arch=sm_90" in listed[0].command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_can_be_rehearsed_to_the_end(tmp_path, command):
+    assert gpu_check.main([command, "--rehearse", "--output", str(tmp_path)]) == 0
+    (report,) = (json.loads(path.read_text()) for path in tmp_path.glob(f"rehearsal-*-{command}.json"))
+    states = [part["status"] for part in report["parts"]]
+    assert "failed" not in states and "passed" in states
+    assert command == "tensorrt" or "not run" not in states
+
+
+def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(emulated, monkeypatch, capsys, tmp_path):
+    file = tmp_path / "checks.json"
+    monkeypatch.setattr(kernel_checks, "POOL_SHAPES", kernel_checks.POOL_SHAPES[:2])
+    monkeypatch.setattr(kernel_checks, "PEAK_SHAPES", kernel_checks.PEAK_SHAPES[:1])
+    monkeypatch.setattr(kernel_checks, "GROUP_SLOTS", kernel_checks.GROUP_SLOTS[:1])
+    assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 0
+    passed = len(json.loads(file.read_text()))
+    monkeypatch.setattr("oracles.corner_group", lambda *sides, num_dets: [np.float32(7)] * 5)
+    assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 1
+    assert f"{passed - 1} checks passed, 1 failed" in capsys.readouterr().out
+
+
+def test_times_of_an_engine_are_rows_of_a_file(tmp_path):
+    with Rig(tmp_path) as rig:
+        file = tmp_path / "engines.json"
+        words = [str(rig.path), "--batch", "1,4,5", "--runs", "3", "--layers", "--json", str(file)]
+        assert engine_times.main(words, lambda path, workers: rig.backend) == 0
+    first, second, refused = json.loads(file.read_text())
+    assert (first["batch"], first["batch_p50_ms"], first["compute_p99_ms"]) == (1, 0.25, 0.25)
+    assert first["images_per_second_1"] > 0 and second["images_per_second_2"] > 0
+    assert first["layers_ms"] == {"conv": 0.5, "CornerPeaks": 0.5}
+    assert "do not fit into one batch" in refused["failed"]
 
 
 @pytest.mark.slow

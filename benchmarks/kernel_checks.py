@@ -1,0 +1,145 @@
+"""Every kernel against the references of tests/oracles.py, without pytest: for a machine that is lent for minutes.
+
+    python -m cornernet.benchmarks.kernel_checks [--few] [--repeat N] [--emulated] [--json FILE]
+
+A checkout is needed: references and memory come from its tests. Exit code 1 if a kernel differs in a bit (the sigmoid
+of the peaks: in more than its last bit), 2 without a GPU. --few is what a sanitizer gets, which is a hundred times
+slower. --emulated runs the kernels' source on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cornernet import plugins
+from cornernet.plugins.driver import Driver, DriverError
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+NO_GPU = 2
+POOL_SHAPES = (
+    ((1, 1, 1, 1), "planes"),
+    ((2, 3, 7, 129), "planes"),
+    ((1, 2, 128, 128), "planes"),
+    ((1, 1, 9, 1024), "planes"),
+    ((1, 1, 1024, 8), "planes"),
+    ((8, 128, 128, 128), "planes"),
+    ((1, 8, 16, 33), "channels_last_8"),
+    ((1, 128, 128, 128), "channels_last_8"),
+    ((8, 128, 128, 128), "channels_last_8"),
+    ((2, 9, 40, 136), "channels_last_8"),
+)
+PEAK_SHAPES = (((1, 1, 1, 1), 5), ((1, 80, 128, 128), 100), ((8, 80, 128, 128), 100), ((2, 3, 33, 47), 1000))
+GROUP_SLOTS = ((1, 1, 1), (8, 100, 1000), (1, 1000, 3840))
+LARGEST_FEW = 1 << 18
+"""Elements of a map beyond which a check is left out with --few."""
+
+
+class Check(NamedTuple):
+    """A name, and what raises AssertionError if the kernel and the reference differ."""
+
+    name: str
+    run: Callable[[], None]
+
+
+def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
+    """All of them, smallest first within an operator."""
+    import ml_dtypes
+    import oracles
+
+    def same(got: np.ndarray, wanted: np.ndarray) -> None:
+        np.testing.assert_array_equal(got.astype(np.float32), wanted.astype(np.float32))
+
+    def pool(shape: tuple[int, ...], dtype: Any, layout: str, corner: str) -> None:
+        first, second = np.random.default_rng(1).standard_normal((2, *shape)).astype(np.float32)
+        first, second = first.astype(dtype), second.astype(dtype)
+        same(kernels.corner_pool(first, second, corner, layout), oracles.corner_pool(first, second, corner))
+
+    def peaks(shape: tuple[int, ...], dtype: Any, top_k: int) -> None:
+        logits = np.random.default_rng(2).normal(-3, 2, shape).astype(np.float32).astype(dtype)
+        got, wanted = kernels.corner_peaks(logits, top_k), oracles.corner_peaks(logits, top_k)
+        np.testing.assert_allclose(got[0], wanted[0], rtol=1.2e-7, atol=0)
+        same(got[1], wanted[1])
+        same(got[2], wanted[2])
+
+    def group(images: int, slots: int, dets: int) -> None:
+        rng = np.random.default_rng(3)
+        sides = [
+            [rng.random((images, slots)), rng.integers(-1, 5, (images, slots)), *rng.normal(0, 1, (3, images, slots))]
+            for _ in range(2)
+        ]
+        sides = [[np.asarray(each, np.int32 if n == 1 else np.float32) for n, each in enumerate(s)] for s in sides]
+        for got, wanted in zip(
+            kernels.corner_group(*sides, num_dets=dets), oracles.corner_group(*sides, num_dets=dets)
+        ):
+            same(got, wanted)
+
+    for shape, layout in POOL_SHAPES:
+        if few and np.prod(shape) > LARGEST_FEW:
+            continue
+        for dtype in (np.float16, ml_dtypes.bfloat16) if layout != "planes" else (np.float16, np.float32):
+            for corner in ("top_left", "bottom_right"):
+                name = f"corner_pool {layout} {np.dtype(dtype).name} {'x'.join(map(str, shape))} {corner}"
+                yield Check(name, lambda s=shape, d=dtype, y=layout, c=corner: pool(s, d, y, c))  # type: ignore[misc]
+    for shape, top_k in PEAK_SHAPES:
+        if few and np.prod(shape) > LARGEST_FEW:
+            continue
+        for dtype in (np.float16, np.float32):
+            name = f"corner_peaks {np.dtype(dtype).name} {'x'.join(map(str, shape))} K={top_k}"
+            yield Check(name, lambda s=shape, d=dtype, k=top_k: peaks(s, d, k))  # type: ignore[misc]
+    for images, slots, dets in GROUP_SLOTS:
+        if not few or slots < 1000:
+            yield Check(f"corner_group N={images} K={slots}", lambda n=images, k=slots, d=dets: group(n, k, d))  # type: ignore[misc]
+
+
+def open_kernels(*, emulated: bool) -> Any:
+    """tests/emulation.py's Kernels. Raises DriverError without a GPU, FileNotFoundError without the library."""
+    sys.path.insert(0, str(TESTS))
+    import emulation
+
+    if emulated:
+        return emulation.Kernels(emulation.built_emulation(), emulation.HostMemory())
+    library = plugins.library_path()
+    if library is None:
+        raise FileNotFoundError("no plugin library; CORNERNET_PLUGINS_LIBRARY names it")
+    return emulation.Kernels(library, emulation.DeviceMemory(Driver()))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Compare every kernel with its reference.")
+    parser.add_argument("--few", action="store_true", help="small shapes only")
+    parser.add_argument("--repeat", type=int, default=1, help="times over, to find what happens now and then")
+    parser.add_argument("--emulated", action="store_true", help="on the CPU")
+    parser.add_argument("--json", type=Path, help="write the outcome of every check here")
+    options = parser.parse_args(arguments)
+    try:
+        kernels = open_kernels(emulated=options.emulated)
+    except (DriverError, FileNotFoundError) as error:
+        print(f"the kernel checks need an NVIDIA GPU and the built library: {error}", file=sys.stderr)
+        return NO_GPU
+    outcomes = []
+    for check in list(checks(kernels, few=options.few)) * options.repeat:
+        began = time.perf_counter()
+        try:
+            check.run()
+            why = ""
+        except AssertionError as error:
+            why = " ".join(str(error).split())[:500]
+        outcomes.append({"check": check.name, "seconds": round(time.perf_counter() - began, 3), "differs": why})
+        print(f"{'DIFFERS' if why else 'same':8}{check.name}  {why}", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(outcomes, indent=1), encoding="utf-8")
+    wrong = sum(bool(outcome["differs"]) for outcome in outcomes)
+    print(f"{len(outcomes) - wrong} checks passed, {wrong} failed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
