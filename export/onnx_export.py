@@ -110,7 +110,7 @@ def deployed_card(
         )
     choice("precision", precision, ("fp32", "fp16"))
     choice("outputs", outputs, ("detections", "heads"))
-    longest = card.max_size if max_size is None else integer("max_size", max_size, least=-(2**31), most=2**31)
+    longest = card.max_size if max_size is None else integer("max_size", max_size, least=-(2**31), most=10**15)
     smallest = config.size_multiple - config.stride + 1
     if not config.size_multiple <= longest <= LONGEST_SIDE:
         raise ExportError(

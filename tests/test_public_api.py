@@ -83,7 +83,10 @@ def public_calls(model: Path, network: CornerNet) -> dict[str, tuple]:
     }
     return {
         "Detector": (Detector, {"model": backend, **settings}),
-        "Detector.model": (Detector, {"model": model, "threads": 1, "providers": None, "device": None}),
+        "Detector.model": (
+            Detector,
+            {"model": model, "threads": 1, "providers": None, "device": None, "runtime": None, "precision": None},
+        ),
         "Detector.predict": (detector.predict, {"images": IMAGE, "batch_size": 1}),
         "Detector.stream": (
             lambda images, batch_size, prefetch: list(
@@ -135,7 +138,7 @@ def test_wrong_arguments_are_refused_in_words(model, network):
                 problem = complaint(function, {**right, argument: wrong})
                 if problem:
                     failures.append(f"{name}({argument}={what}): {problem}")
-    assert failures == []
+    assert failures == [], "\n".join(failures)
 
 
 def complaint(function, arguments) -> str | None:
@@ -169,7 +172,8 @@ def complaint(function, arguments) -> str | None:
         ({"score_threshold": {"cell": 0.5}}, r"score_threshold=\{'cell': 0.5\}; expected a number"),
         ({"size": 640}, r"size=640; expected \(height, width\) in pixels, such as \(640, 640\)"),
         ({"size": (128, 128), "resize": "original"}, 'with resize="original"; expected resize="fit"'),
-        ({"device": "cuda"}, r"no option device for this kind of model; expected providers, threads.*CUDA"),
+        ({"devise": "cuda"}, r"no option devise for this kind of model; expected providers, threads"),
+        ({"runtime": "tensorflow"}, r"runtime='tensorflow'; expected one of None, .auto., .onnxruntime., .openvino."),
         ({"providers": "CUDAExecutionProvider"}, "expected names of ONNX Runtime: "),
         ({"batch": 4}, "no option batch"),
     ],

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from cornernet.engine.arguments import as_path, is_file, shown, shown_path
+from cornernet.engine.arguments import as_path, choice, is_file, shown, shown_path
 from cornernet.engine.backends import Backend
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import has_onnxruntime, onnxruntime_problem
@@ -53,11 +53,8 @@ def open_backend(
         BackendError: the runtime is missing or broken, or cannot compute in this precision.
     """
     path = as_path("path", path)
-    if runtime not in (None, *get_args(Runtime)) or precision not in (None, *get_args(Precision)):
-        raise ValueError(
-            f"runtime={runtime!r}, precision={precision!r}; expected one of {', '.join(get_args(Runtime))}, "
-            f"and one of {', '.join(get_args(Precision))}"
-        )
+    choice("runtime", runtime, (None, *get_args(Runtime)))
+    choice("precision", precision, (None, *get_args(Precision)))
     suffix = path.suffix.lower()
     if beside := weights_beside(path):
         raise ModelError(beside)
@@ -116,9 +113,9 @@ def measure_runtimes(path: str | Path) -> Measurement | None:
 
     None: there is only one, or a GPU runs it. Raises as `open_backend`.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".onnx" or not path.is_file():
-        raise ModelError(f"{path}: no such .onnx file; only they run in more than one runtime")
+    path = as_path("path", path)
+    if path.suffix.lower() != ".onnx" or not is_file(path):
+        raise ModelError(f"{shown_path(path)}: no such .onnx file; only they run in more than one runtime")
     backend, measurement = _open_fastest(path, "auto", {}, again=True)
     backend.close()
     return measurement
@@ -179,8 +176,7 @@ def _candidates(precision: Precision | None) -> list[Candidate]:
 
 def weights_beside(path: Path) -> str:
     """What to say of a file that only continues a training run, where the run's weights lie beside it; else ''."""
-    weights = path.with_suffix(".safetensors")
-    if path.suffix.lower() != ".pt" or not weights.is_file():
+    if path.suffix.lower() != ".pt" or not is_file(weights := path.with_suffix(".safetensors")):
         return ""
     return f"{path}: it only continues a training run (`cornernet train --resume`); the weights to use are {weights}"
 

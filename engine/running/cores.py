@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from cornernet.engine.arguments import integer
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.contract import computes_on_cpu
 
+MOST_CORES = 1024
 MOST = 16
 """Beyond this many readers Python's lock, not the decoder, is the limit."""
 
@@ -19,12 +21,10 @@ def usable_cores() -> int:
 
 
 def workers_for(backend: Backend, threads: int | None) -> int:
-    """Threads that read, place and finish. `threads`: cores to use; None: all. Raises ValueError below 1.
+    """Threads that read, place and finish. `threads`: cores to use; None: all. Raises TypeError, ValueError.
 
     An accelerator leaves them all to us. A runtime on the CPU computes with as many threads as there are cores; one
     reader beside it is enough, since decoding costs less than the network, and two would only take turns with it.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads={threads}; expected at least 1")
-    cores = threads or usable_cores()
+    cores = usable_cores() if threads is None else integer("threads", threads, least=1, most=MOST_CORES)
     return min(MOST, max(1, cores // 4) if computes_on_cpu(backend) else cores)

@@ -156,10 +156,10 @@ def test_a_file_that_is_not_an_engine_is_refused(tmp_path):
         Detector(path)
 
 
-def test_weights_are_not_a_model_yet(tmp_path):
+def test_an_empty_file_of_weights_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"")
-    with pytest.raises(ModelError, match="cornernet export"):
+    with pytest.raises(ModelError, match="not a readable safetensors file"):
         open_backend(path)
 
 
@@ -213,7 +213,7 @@ def test_a_file_of_raw_maps_is_refused_with_the_option_that_gives_boxes(tmp_path
         ("uint8[N,H,W,3] images", "float[N,H,W,3] images", r"expected 'images', uint8"),
         ("images", "pictures", r"expected 'images', uint8"),
         ("counts", "number", "no output 'counts'"),
-        ("counts = Cast<to=6>(found)", "counts = Cast<to=7>(found)", r"'counts' is tensor\(int64\)"),
+        ("counts = Cast<to=6>(found)", "counts = Cast<to=7>(found)", r"'counts' is int64"),
     ],
 )
 def test_other_inputs_or_outputs_than_the_contract_are_refused(tmp_path, old, new, message):

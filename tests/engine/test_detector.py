@@ -180,7 +180,7 @@ def test_warm_up_runs_the_canvas_that_will_be_used():
         ({"protocol": "offical"}, "expected one of"),
         ({"soft_nms": "soft"}, '"gaussian", "linear", "hard"'),
         ({"max_per_image": 0}, "at least 1"),
-        ({"threads": 0}, "threads=0; expected at least 1"),
+        ({"threads": 0}, "threads=0; expected a whole number from 1"),
         ({"decode": "quick"}, 'one of "exact", "fast"'),
     ],
 )
