@@ -27,7 +27,7 @@ PROTOCOLS = ("default", "official", "mmdetection")
 
 
 RUNTIMES = ("auto", "onnxruntime", "openvino")
-PRECISIONS = ("fp32", "bf16", "auto")
+PRECISIONS = ("fp32", "fp16", "bf16", "auto")
 """Those of engine/backends/open.py, likewise."""
 
 
@@ -121,7 +121,7 @@ PrecisionName = Annotated[
     typer.Option(
         callback=one_of(*PRECISIONS),
         help="Of a .onnx file. bf16: in openvino, on CPUs that compute in it. auto: whichever is fastest. "
-        "Default: as the file says.",
+        "Default: as the file says. Of a checkpoint: what torch computes in.",
     ),
 ]
 Threads = Annotated[

@@ -26,9 +26,9 @@ STAGES = ("read", "place", "run", "post")
 
 WARM_UP_BATCHES = 2
 SETTLE_S = 0.02
-"""Pause before a model's turn. The threads of ONNX Runtime and of torch spin for milliseconds after a run in the
-hope of the next one, on the cores that the other model is then timed on: `run` alone came out above the end to end of
-the same model, which was timed second and so met no foreign threads any more."""
+"""Pause before a model's turn. Stages were timed right after another runtime's run, end to end right after the model's
+own: `run` alone came out above end to end. Threads that still spin for their next work would explain it; whatever the
+cause is, a pause and an uncounted batch put both times under the same conditions."""
 PERCENTILES = (50, 90, 99)
 
 
