@@ -15,7 +15,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -154,6 +154,19 @@ def growth_table(found: Sequence[dict[str, float]]) -> str:
         for row in found
     ]
     return "\n".join(lines)
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """Markdown of a whole report."""
+    cpu = report["machine"]["cpu"]
+    said = (
+        f"{cpu['model']}, {cpu['usable_cores']} cores, {report['machine']['date'][:10]}; batch {BATCH}, canvas "
+        f"{CANVAS[0]}x{CANVAS[1]}, pictures of 640x480 px, a thousand candidates each:"
+    )
+    parts = [said, table([Row(**row) for row in report["rows"]])]
+    if report["growth"]:
+        parts.append(growth_table(report["growth"]))
+    return "\n\n".join(parts)
 
 
 def _first(sources: Sequence[ImageSource], count: int) -> Iterator[ImageSource]:

@@ -53,6 +53,12 @@ def test_measured_tables_equal_the_committed_results():
     text = README.read_text()
     between = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
     assert between.strip() == readme.render().strip()
+    page = readme.LADDER_PAGE.read_text()
+    for begin, end, render in (
+        (readme.PIPELINE_BEGIN, readme.PIPELINE_END, readme.render_pipeline),
+        (readme.LADDER_BEGIN, readme.LADDER_END, readme.render_ladder),
+    ):
+        assert page.partition(begin)[2].partition(end)[0].strip() == render().strip()
 
 
 def test_the_ladder_equals_its_committed_results():
