@@ -224,7 +224,7 @@ def test_an_onnx_file_opens_with_its_provider_and_threads(bright_model):
 )
 def test_a_detector_fits_the_training_canvas_unless_told_otherwise(monkeypatch, train_size, options, canvas):
     backend = FunctionBackend(bright_box, make_card(train_size=train_size))
-    monkeypatch.setattr(models, "open_model", lambda path: backend)
+    monkeypatch.setattr(models, "open_model", lambda path, device: backend)
     with open_detector("any.onnx", **options) as detector:
         detector.predict(picture(300, 300))
     assert backend.shapes == [(1, *canvas, 3)]
