@@ -21,6 +21,7 @@ EXTRA_OF_PACKAGE = {
     "cuda": "gpu",
     "tensorrt_rtx": "rtx",
     "pycuda": "pycuda",
+    "nvtx": "profile",
     "faster_coco_eval": "fast",
     "supervision": "viz",
     "timm": "backbones",

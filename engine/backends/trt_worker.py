@@ -23,6 +23,7 @@ from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, St
 from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
 from cornernet.engine.backends.device_arrays import DeviceArray
 from cornernet.engine.backends.engine_card import Shape
+from cornernet.engine.backends.nvtx_ranges import marked
 from cornernet.engine.backends.rtx_kernels import KernelCache
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.backends.trt_contexts import MAX_GRAPHS, Contexts, GraphKey, Slot
@@ -100,10 +101,14 @@ class Worker:
         Device arrays are read in place, unless the batch must be filled up or TensorRT's alignment is not met: then
         they are copied, on the device.
         """
-        slot, source = self._prepare(profile, shape, canvases)
-        self._launch(slot, source)
-        self._stream.synchronize()
-        return RawDetections(*(self._result(slot, name, canvases.shape[0]) for name in OUTPUTS))
+        with marked("place"):
+            slot, source = self._prepare(profile, shape, canvases)
+        with marked("launch"):
+            self._launch(slot, source)
+        with marked("wait"):
+            self._stream.synchronize()
+        with marked("results"):
+            return RawDetections(*(self._result(slot, name, canvases.shape[0]) for name in OUTPUTS))
 
     def time_runs(self, profile: int, shape: Shape, canvases: np.ndarray, runs: int) -> GpuTimes:
         """`runs` batches as `run` does them, timed on the device; then the network alone, plainly, without copies."""

@@ -11,8 +11,9 @@
 // Budget      80 x 128 x 128 float16 is 2.6 MB per image. N=1: 128 parts, one wave; read 1 us, 3 steps and one
 //             selection per block about 5 us, ranking 12 800 keys from registers about 3 us, and two launches: some
 //             11 us of the 15 allowed.
-//             N=8: 21 MB, 5 us at 4.2 TB/s; 1024 blocks in two waves. About 7 instructions per cell, because 16-bit
-//             maxima are taken in pairs; one float comparison path then serves all types.
+//             N=8: 21 MB, 5 us at 4.2 TB/s; 33 parts per image are one wave of 132 multiprocessors, and a quarter of
+//             the lists to rank. About 7 instructions per cell, because 16-bit maxima are taken in pairs; one float
+//             comparison path then serves all types.
 // Atomics     On shared memory only, one per warp and step, and histogram counts. None on global memory.
 // Widths      classes * height * width < 2^31, so an index within an image is 32-bit; image offsets are 64-bit.
 #include "corner_peaks.h"
@@ -25,6 +26,7 @@ namespace {
 constexpr int kMaxPeaks = 1000;
 constexpr int kParts = 128;  // lists per image at most: about one per multiprocessor at N=1, few enough to merge
 constexpr int kFindThreads = 512;
+constexpr int kBlocksPerMultiprocessor = 2;  // of find_peaks: threads and shared memory of both fit
 constexpr int kStepCells = 4096;              // looked at between two barriers
 constexpr int kCapacity = kStepCells + 1024;  // a step may find them all; K more are kept
 constexpr int kRankThreads = 1024;
@@ -253,7 +255,10 @@ int32_t cornernet_corner_peaks(void const* logits, float* scores, int32_t* label
     if (logits == nullptr || scores == nullptr || labels == nullptr || cells == nullptr || workspace == nullptr)
         return cudaErrorInvalidValue;
     int64_t const rows = static_cast<int64_t>(classes) * height;
-    int64_t const wanted_parts = max(int64_t{1}, min(int64_t{kParts}, rows * width / kMinPartCells));
+    // As many blocks as run at once: more parts would be a second wave, and more lists to merge.
+    int64_t const at_once = max(int64_t{1}, int64_t{kBlocksPerMultiprocessor} * multiprocessors() / images);
+    int64_t const wanted_parts
+        = max(int64_t{1}, min(min(int64_t{kParts}, at_once), rows * width / kMinPartCells));
     HeatmapShape shape = {classes, height, width, 0, 0};
     shape.part_rows = static_cast<int>((rows + wanted_parts - 1) / wanted_parts);
     shape.parts = static_cast<int>((rows + shape.part_rows - 1) / shape.part_rows);

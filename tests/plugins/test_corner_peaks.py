@@ -130,3 +130,16 @@ def test_arguments_out_of_range_are_refused_before_any_launch(emulated, shape, t
 
 def test_an_empty_batch_is_no_error(kernels):
     assert all(each.size == 0 for each in kernels.corner_peaks(np.zeros((0, 2, 8, 8), np.float32), 10))
+
+
+def test_the_peaks_do_not_depend_on_how_many_parts_the_gpu_gets(emulated):
+    logits = np.random.default_rng(8).normal(-2, 2, (2, 5, 96, 128)).astype(np.float16)
+    logits[:, 2] = 1.5  # a plateau across parts: ties everywhere
+    expected = oracles.corner_peaks(logits, 60)
+    try:
+        for multiprocessors in (1, 3, 132):
+            emulated.configure(multiprocessors=multiprocessors)
+            for got, wanted in zip(emulated.corner_peaks(logits, 60), expected):
+                np.testing.assert_allclose(got, wanted, rtol=1.2e-7)
+    finally:
+        emulated.configure()

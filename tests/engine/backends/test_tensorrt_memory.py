@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from fake_cuda import FakeCuda
 from fake_driver import PRIMARY
 from tensorrt_rig import Rig, assert_results, images
 
-from cornernet.engine.backends import tensorrt
+from cornernet.engine.backends import nvtx_ranges, tensorrt
 from cornernet.engine.backends.cuda_memory import PinnedBuffer
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.engine_card import FileFacts
@@ -159,3 +161,22 @@ def test_backends_that_are_open_are_known_and_closed_ones_forgotten(tmp_path):
     with Rig(tmp_path) as rig:
         assert rig.backend in tensorrt._OPEN
     assert rig.backend not in tensorrt._OPEN
+
+
+def test_batches_are_ranges_of_nvtx_where_it_is_installed(tmp_path, monkeypatch):
+    opened: list[tuple[str, str]] = []
+
+    @contextlib.contextmanager
+    def annotate(name, domain):
+        opened.append((domain, name))
+        yield
+
+    monkeypatch.setitem(sys.modules, "nvtx", SimpleNamespace(annotate=annotate))
+    nvtx_ranges._nvtx.cache_clear()
+    try:
+        with Rig(tmp_path) as rig:
+            opened.clear()
+            rig.backend.run(images(2))
+    finally:
+        nvtx_ranges._nvtx.cache_clear()
+    assert opened == [("cornernet", name) for name in ("place", "launch", "wait", "results")]
