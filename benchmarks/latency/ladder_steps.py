@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import Backend, RawDetections
+from cornernet.engine.backends.open import Precision, Runtime, open_backend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError
-from cornernet.engine.installation import require
-from cornernet.engine.model_card import METADATA_KEY, OUTPUTS, ModelCard
 from cornernet.engine.reading.images import read_image
 
 WARM_UPS = 2
@@ -58,41 +57,9 @@ def _torch(stem: Path) -> Backend:
     return open_model(stem.with_suffix(".safetensors"))
 
 
-def _onnxruntime(stem: Path) -> Backend:
-    from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
-
-    return OnnxRuntimeBackend(stem.with_suffix(".onnx"), providers=["CPUExecutionProvider"])
-
-
-def _openvino(stem: Path, precision: str) -> Backend:
-    """The same file in OpenVINO's CPU plugin, its functions inlined in memory. precision: of what is not integer."""
-    require("openvino", "the ladder")
-    import onnx
-    import openvino
-
-    from cornernet.export.onnx_export import inline_functions
-
-    model = inline_functions(onnx.load(stem.with_suffix(".onnx")))
-    text = next(entry.value for entry in model.metadata_props if entry.key == METADATA_KEY)
-    core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-    request = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings).create_infer_request()
-    del model
-
-    class OpenVino:
-        name = "OpenVINO"
-
-        def __init__(self) -> None:
-            self.card = ModelCard.from_json(text, origin=str(stem))
-
-        def run(self, canvases: np.ndarray) -> RawDetections:
-            found = request.infer([canvases])
-            return RawDetections(*(found[name].copy() for name in OUTPUTS))
-
-        def close(self) -> None:
-            pass
-
-    return OpenVino()
+def _onnx(stem: Path, runtime: Runtime, precision: Precision = "fp32") -> Backend:
+    """precision: of what is not integer."""
+    return open_backend(stem.with_suffix(".onnx"), runtime=runtime, precision=precision, device="cpu")
 
 
 def _int8(stem: Path) -> Path:
@@ -103,12 +70,12 @@ STEPS: dict[str, Callable[[Path], Backend]] = {
     "as published": lambda stem: _published(stem, folded=False),
     "batch norms folded": lambda stem: _published(stem, folded=True),
     "heads at selected cells": _torch,
-    "ONNX Runtime": _onnxruntime,
-    "ONNX Runtime, int8": lambda stem: _onnxruntime(_int8(stem)),
-    "OpenVINO": lambda stem: _openvino(stem, "f32"),
-    "OpenVINO, bf16": lambda stem: _openvino(stem, "bf16"),
-    "OpenVINO, int8": lambda stem: _openvino(_int8(stem), "f32"),
-    "OpenVINO, int8 and bf16": lambda stem: _openvino(_int8(stem), "bf16"),
+    "ONNX Runtime": lambda stem: _onnx(stem, "onnxruntime"),
+    "ONNX Runtime, int8": lambda stem: _onnx(_int8(stem), "onnxruntime"),
+    "OpenVINO": lambda stem: _onnx(stem, "openvino"),
+    "OpenVINO, bf16": lambda stem: _onnx(stem, "openvino", "bf16"),
+    "OpenVINO, int8": lambda stem: _onnx(_int8(stem), "openvino"),
+    "OpenVINO, int8 and bf16": lambda stem: _onnx(_int8(stem), "openvino", "bf16"),
 }
 """Name -> the backend of that step, from the files STEM.safetensors, STEM.onnx and STEM-int8.onnx. Each keeps what the
 step before it has gained, within its runtime."""
