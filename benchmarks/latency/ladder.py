@@ -49,7 +49,7 @@ def climb(
     dataset: CocoDataset | None = None,
     rounds: int = 5,
     runs: int = 3,
-    growth: bool = True,
+    growth: Sequence[str] = (),
     price_per_hour: float | None = None,
     steps: Sequence[str] = tuple(STEPS),
     say: Any = print,
@@ -60,6 +60,7 @@ def climb(
         networks: presets, or checkpoint files.
         dataset: AP of the checkpoints, and the pictures they are calibrated on.
         rounds, runs: processes per step, and timed runs in each after two that warm up.
+        growth: names of those networks whose growth with pixels, batch and number of pictures is measured.
         price_per_hour: of this machine, any currency; adds the cost of a million pictures.
     """
     found = []
@@ -114,7 +115,7 @@ def _measure(
     dataset: CocoDataset | None,
     rounds: int,
     runs: int,
-    growth: bool,
+    growth: Sequence[str],
     price: float | None,
     steps: Sequence[str],
     say: Any,
@@ -149,7 +150,7 @@ def _measure(
         "trained": trained,
         "canvas": list(size),
         "rows": rows,
-        "growth": [_growth(step, stem, runs, files) for step in GROWTH if step in steps] if growth else [],
+        "growth": [_growth(step, stem, runs, files) for step in GROWTH if step in steps and stem.name in growth],
     }
 
 
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--price-per-hour", type=float)
-    parser.add_argument("--no-growth", action="store_true")
+    parser.add_argument("--growth", default="tiny,squeeze", help="networks whose growth with the input is measured")
     given = parser.parse_args(arguments)
     try:
         report = climb(
@@ -205,7 +206,7 @@ def main(arguments: Sequence[str]) -> int:
             dataset=load_coco(given.data, given.split) if given.data is not None else None,
             rounds=given.rounds,
             runs=given.runs,
-            growth=not given.no_growth,
+            growth=given.growth.split(","),
             price_per_hour=given.price_per_hour,
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )

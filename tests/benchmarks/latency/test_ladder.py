@@ -68,7 +68,7 @@ def report(monkeypatch, tmp_path):
     monkeypatch.setattr(ladder, "time_step", answer)
     monkeypatch.setattr(ladder, "prepare", lambda network, folder, dataset: (folder / network, False))
     quiet = {"say": lambda text: None, "steps": tuple(TIMES)}
-    return ladder.climb(["tiny"], rounds=4, runs=1, price_per_hour=3.6, **quiet)
+    return ladder.climb(["tiny"], rounds=4, runs=1, growth=("tiny",), price_per_hour=3.6, **quiet)
 
 
 def test_rows_hold_the_ratio_to_the_published_way_and_the_cost_at_the_measured_throughput(report):
