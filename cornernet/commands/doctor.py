@@ -106,7 +106,9 @@ def _openvino() -> Finding:
 
     try:
         importlib.import_module("onnx.inliner")
-        core = openvino.Core()
+        from cornernet.engine.backends.openvino import shared_core
+
+        core = shared_core()
         (result,) = core.compile_model(core.read_model(NEGATE), "CPU")({"x": np.array([1, 2], np.float32)}).values()
         abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except Exception as error:  # the binding raises whatever C++ and pybind11 do

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import mmap
@@ -69,7 +70,7 @@ class OpenVinoBackend:
             raise ValueError(f"mode={mode!r}; expected 'latency' or 'throughput'")
         if not self.path.is_file():
             raise ModelError(f"{self.path}: no such file")
-        core = ov.Core()
+        core = shared_core()
         half = _in_bf16(core, precision)
         inlined = read_inlined(self.path)
         self.card = card_of(inlined.metadata.get(METADATA_KEY), self.path)
@@ -139,9 +140,20 @@ class OpenVinoBackend:
         return (cache_folder("openvino") if cache is True else Path(cache)) / content[:32]
 
 
+@functools.cache
+def shared_core() -> ov.Core:
+    """One for the process, kept to its end.
+
+    The CPU plugin of a core puts a stack for signal handlers of its own under the thread that makes it, and frees that
+    with the core. Where cores overlap, the last one to go puts back the stack of one that went before: the next signal
+    that Python handles, Ctrl-C or the end of a child, then kills the process.
+    """
+    return ov.Core()
+
+
 def computes_in_bf16() -> bool:
     """Whether this CPU has instructions for it (AVX512_BF16, AMX, SVE's BF16)."""
-    return _able(ov.Core())
+    return _able(shared_core())
 
 
 def _able(core: ov.Core) -> bool:

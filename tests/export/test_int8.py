@@ -206,8 +206,10 @@ def test_the_same_file_builds_in_tensorrt(exported, tmp_path):
 
 
 def test_the_same_file_runs_in_openvino(exported):
-    openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
+    pytest.importorskip("openvino")
+    from cornernet.engine.backends.openvino import shared_core
+
+    core = shared_core()
     model = core.read_model(inline_functions(onnx.load(exported.path)).SerializeToString())
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     images = drawn_images(8, 2, *SIZE)

@@ -129,11 +129,13 @@ def test_float16_files_compute_in_float16_and_answer_in_float32(network, half):
 
 
 def test_an_inlined_file_runs_in_openvino_with_the_same_boxes(crowded):
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
+    from cornernet.engine.backends.openvino import shared_core
+
     model = onnx.load(crowded.path)
     assert not model.functions and {o.domain for o in model.opset_import} == {""}
     assert not any(node.domain for node in model.graph.node)
-    compiled = openvino.Core().compile_model(str(crowded.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = shared_core().compile_model(str(crowded.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in ((2, 64, 96), (1, 63, 37), (1, 8, 8)):
         images = drawn_images(4, *shape)
         outputs = compiled(images)

@@ -1,7 +1,10 @@
 """OpenVINO behind the Backend protocol, with the refusals of ONNX Runtime; tests/export compares their boxes."""
 
 import logging
+import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -198,3 +201,23 @@ def test_a_kept_compiled_model_is_not_taken_for_one_of_other_weights(tmp_path):
     content.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(2 * weight, "weight"))
     onnx.save(content, path)
     np.testing.assert_allclose(OpenVinoBackend(path, cache=cache).run(canvases).boxes, 2 * first.boxes, rtol=1e-5)
+
+
+OVERLAPPING = """
+import gc, signal, subprocess, sys
+from cornernet.engine.backends.openvino import OpenVinoBackend
+signal.signal(signal.SIGCHLD, lambda *_: None)
+for _ in range(3):
+    first, second = OpenVinoBackend(sys.argv[1]), OpenVinoBackend(sys.argv[1])
+    first.close(); del first; gc.collect()
+    second.close(); del second; gc.collect()
+    for _ in range(10):
+        subprocess.run(["true"])
+print("alive")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_after_two_models_were_open_at_once_a_signal_handler_still_has_a_stack(model):
+    done = subprocess.run([sys.executable, "-c", OVERLAPPING, model], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "alive"), done.stderr
