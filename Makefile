@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-python test-lowest attack soak lint bench gpu-check clean
+.PHONY: quickstart test test-slow test-python test-lowest attack soak lint bench gpu-check triton-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -60,6 +60,14 @@ bench: $(INSTALLED) $(NATIVE)
 
 gpu-check: $(INSTALLED)
 	$(BIN)/python -m cornernet.benchmarks.gpu_check
+
+# A repository of `cornernet triton` in a real tritonserver, on the CPU: 55 MB of a wheel that wants an old numpy.
+TRITON := build/triton
+triton-check: $(INSTALLED) $(NATIVE)
+	$(PYTHON) -m venv --clear $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime pydantic 'opencv-python-headless<4.12'
+	$(TRITON)/bin/python -m pip install --quiet --no-deps .
+	CORNERNET_TRITON_PYTHON=$(abspath $(TRITON))/bin/python $(BIN)/python -m pytest tests/export/triton/test_triton_server.py
 
 clean:
 	rm -rf build dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ VERBS = (
     "import",
     "export",
     "build",
+    "triton",
     "predict",
     "evaluate",
     "benchmark",

@@ -19,6 +19,8 @@ OTHER_PROGRAMS = {
     "--format": "nvidia-smi",
     "--query-gpu": "nvidia-smi",
     "--no-as-needed": "the linker",
+    "--model-repository": "tritonserver",
+    "--backend-config": "tritonserver",
 }
 
 
