@@ -27,6 +27,7 @@ VERBS = (
     "build",
     "triton",
     "predict",
+    "cluster",
     "evaluate",
     "benchmark",
     "analyse",

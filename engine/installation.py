@@ -24,6 +24,9 @@ EXTRA_OF_PACKAGE = {
     "faster_coco_eval": "fast",
     "supervision": "viz",
     "timm": "backbones",
+    "ray": "cluster",
+    "pyarrow": "cluster",
+    "tritonclient": "triton",
 }
 """Import name -> the smallest extra of pyproject.toml that brings it."""
 
