@@ -2,10 +2,13 @@
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fake_backends import FunctionBackend, bright_box, make_card, picture
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cornernet.engine.cluster import part_files
 from cornernet.engine.cluster.part_files import (

@@ -6,10 +6,13 @@ from collections import Counter
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from fake_backends import make_card, picture, write_onnx
 from typer.testing import CliRunner
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+import pyarrow.parquet as pq
 
 from cornernet.cli import app
 from cornernet.engine.cluster import ray_job
@@ -28,7 +31,8 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ray():
     """A cluster of this machine, two cores wide."""
-    module = pytest.importorskip("ray")
+    import ray as module
+
     before = os.environ.get("RAY_AUTH_MODE")
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else a token is written into the home folder
     module.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
