@@ -1,5 +1,6 @@
 """Import weights of CornerNet, CornerNet-Lite or mmdetection, from a file or from where they are published."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -103,11 +104,12 @@ def _download(url: str, sha256: str, size: int | None) -> Path:
 
     from cornernet.engine.cache_folder import cache_folder
     from cornernet.engine.printable import printable
-    from cornernet.terminal import make_console
+    from cornernet.terminal import is_terminal, make_console
     from cornernet.trainer.import_weights.resumed_download import download, sha256_of
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=make_console(stderr=True), transient=True) as bars:
+    console, quiet = make_console(stderr=True), not is_terminal(sys.stderr)
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bars:
         task = bars.add_task("download", total=size)
         path = download(
             url,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,9 +108,7 @@ def list_pictures(source: str, column: str = "path") -> list[str]:
         if info.type == pafs.FileType.NotFound:
             raise DatasetError(f"{printable(source)}: no such folder or table")
         if info.type == pafs.FileType.Directory:
-            found = place.system.get_file_info(pafs.FileSelector(place.path, recursive=True))
-            paths = sorted(one.path for one in found if one.is_file and f".{one.extension.lower()}" in SUFFIXES)
-            pictures = [place.full(path) for path in paths]
+            pictures = _below(place)
         else:
             pictures = _column(place, column)
     except (pa.ArrowException, OSError, UnicodeError) as error:
@@ -119,6 +118,23 @@ def list_pictures(source: str, column: str = "path") -> list[str]:
     if not pictures:
         raise DatasetError(f"{printable(source)}: no pictures; looked for {', '.join(sorted(SUFFIXES))}")
     return pictures
+
+
+def _below(place: Place) -> list[str]:
+    if place.is_local:  # Arrow gives up at the first name that is not UTF-8
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(place.path) for name in names)  # noqa: PTH118
+        return sorted(_text(path) for path in files if Path(path).suffix.lower() in SUFFIXES and Path(path).is_file())
+    found = place.system.get_file_info(pafs.FileSelector(place.path, recursive=True))
+    return sorted(place.full(one.path) for one in found if one.is_file and f".{one.extension.lower()}" in SUFFIXES)
+
+
+def _text(path: str) -> str:
+    """A column of text holds no bytes that are not UTF-8: such a file's row has its escaped name, and an error."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return printable(path)
+    return path
 
 
 def _column(place: Place, column: str) -> list[str]:
@@ -145,9 +161,12 @@ def read_pictures(paths: Sequence[str]) -> Iterator[bytes | ImageError]:
 def _read(address: str) -> bytes | ImageError:
     try:
         place = Place.of(address)
+        info = place.system.get_file_info(place.path)
+        if not info.is_file:  # to open a pipe would be to wait for ever
+            return ImageError("no such file" if info.type == pafs.FileType.NotFound else "not a regular file")
+        if (info.size or 0) > LARGEST_FILE:
+            return ImageError(f"{info.size} bytes, more than any picture needs ({LARGEST_FILE})")
         with place.system.open_input_file(place.path) as file:
-            if file.size() > LARGEST_FILE:
-                return ImageError(f"{file.size()} bytes, more than any picture needs ({LARGEST_FILE})")
             content: bytes = file.read()
             return content
     except Exception as error:  # of a file system that nobody foresaw: one picture must not lose the others

@@ -122,3 +122,10 @@ def test_a_name_of_the_list_repeats_what_its_address_says():
         folder, file = known.url.rsplit("/", 2)[1:]
         assert re.fullmatch(rf"{folder}_\d{{8}}_\d{{6}}-{known.sha256[:8]}\.pth", file)
         assert len(known.sha256) in (8, 64)
+
+
+def test_the_readme_says_of_its_example_what_the_list_says(root):
+    text = (root / "README.md").read_text(encoding="utf-8")
+    name = re.search(r"cornernet import (\S+) -o hg104\.safetensors", text)[1]
+    known = PUBLISHED[name]
+    assert f"({known.bytes / 1e6:.0f} MB, COCO AP {known.ap:g} by its own measurement)" in text

@@ -1,5 +1,7 @@
 """Lists of pictures and files of results, on this machine and on a file system of fsspec."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -81,9 +83,24 @@ def test_files_are_read_in_order_and_what_cannot_be_read_is_an_error_in_its_plac
     ] * 40
     contents = list(read_pictures(many))
     assert [content == PNG for content in contents] == [True, False, False, False, *[True] * 40]
-    assert all("cannot be read" in str(error) for error in contents[1:4])
+    assert [str(error).partition(":")[0] for error in contents[1:4]] == [
+        "no such file",
+        "not a regular file",
+        "cannot be read",
+    ]
     monkeypatch.setattr(part_files, "LARGEST_FILE", 10)
     assert "more than any picture needs" in str(next(read_pictures(many)))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file system with pipes and names of any bytes")
+def test_a_pipe_does_not_make_it_wait_and_a_name_that_is_no_text_costs_its_own_row_alone(photos):
+    os.mkfifo(photos / "pipe.png")
+    (photos / os.fsdecode(b"\xff.png")).write_bytes(PNG)
+    (photos / "link.png").symlink_to(photos / "nowhere")
+    names = [path.removeprefix(f"{photos}/") for path in list_pictures(str(photos))]
+    assert names == ["\\xff.png", "a.JPG", "b.png", "sub.png/d.png", "sub/deep/c.png"]
+    contents = list(read_pictures([f"{photos}/{name}" for name in ("\\xff.png", "pipe.png", "b.png")]))
+    assert [str(content) for content in contents[:2]] == ["no such file", "not a regular file"] and contents[2] == PNG
 
 
 def test_a_part_holds_what_was_found_and_is_there_once_however_often_it_is_written(tmp_path):

@@ -1,8 +1,10 @@
 """The repository that `cornernet triton` writes: its configuration by Triton's own schema, and what it refuses."""
 
 import json
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import onnxruntime
 import pytest
@@ -127,6 +129,18 @@ def test_the_model_in_front_is_the_installed_one_with_the_files_card(model, tmp_
     started = names["TritonPythonModel"]()
     started.initialize(arguments)
     started.finalize()
+
+
+def test_the_page_describes_each_output_as_it_is_configured(model, tmp_path):
+    write_repository(model, tmp_path)
+    page = (Path(__file__).parents[3] / "engine/serving/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| \(N, ([^)]*)\) \| (\w+) \|", page, re.MULTILINE)
+    boxes = config(tmp_path / "cornernet")
+    configured = [
+        (tensor.name, ", ".join("n" if length == -1 else str(length) for length in tensor.dims), name_of_type(tensor))
+        for tensor in boxes.output
+    ]
+    assert [(name, shape, f"TYPE_{kind}".replace("BYTES", "STRING")) for name, shape, kind in rows] == configured
 
 
 def test_an_engine_that_carries_its_plugins_is_a_plan_with_the_option_that_lets_it_load(engine, tmp_path):

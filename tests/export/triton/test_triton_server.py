@@ -69,6 +69,13 @@ def canvases_seen(work):
     return (work / "repository/cornernet_network/seen.txt").read_text(encoding="utf-8").splitlines()
 
 
+def test_it_is_the_server_that_the_page_names(server):
+    import tritonclient.grpc as triton
+
+    version = triton.InferenceServerClient(server).get_server_metadata().version
+    assert f"the real server ({version.rpartition('.')[0]}, " in PAGE.read_text(encoding="utf-8")
+
+
 def test_it_is_warmed_up_with_one_canvas_and_with_a_full_batch(server, work):
     assert {"1 128 128 3", "4 128 128 3"} <= set(canvases_seen(work))
 
