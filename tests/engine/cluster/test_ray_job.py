@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import cv2
@@ -163,6 +166,29 @@ def test_a_job_that_is_ended_goes_on_and_new_pictures_are_added(ray, model, tmp_
     check_rows(output, photos, model)
     with pytest.raises(OutputError, match="another job, with other settings"):
         predict_on_cluster(model, str(photos), str(output), score_threshold=0.5)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_leaves_what_the_next_one_completes_with_no_picture_twice(ray, model, tmp_path):
+    """Its workers may still be at a part when the next driver begins: the part has the same name in both."""
+    photos, output = write_pictures(tmp_path / "photos", 600), tmp_path / "out"
+    words = ["cluster", str(model), str(photos), "-o", str(output), "--workers", "2", "--part-size", "20"]
+    words += ["--size", "256x256"]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    driver = subprocess.Popen([sys.executable, "-m", "cornernet", *words], env=environment, stderr=subprocess.PIPE)
+    try:
+        end = time.monotonic() + 120
+        while not list(output.glob("part-*")):
+            assert driver.poll() is None and time.monotonic() < end
+            time.sleep(0.05)
+    finally:
+        driver.kill()
+        driver.wait()
+        driver.stderr.close()
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "600 pictures" not in result.stderr and " 0 were done before" not in result.stderr
+    check_rows(output, photos, model, size=(256, 256))
 
 
 @pytest.mark.slow
