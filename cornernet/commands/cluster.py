@@ -35,6 +35,9 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster, such as 'auto'. Default: RAY_ADDRESS, else this machine alone.")
     ] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Do those again that have an error in their row.")
+    ] = False,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     protocol: ProtocolName = "default",
@@ -68,6 +71,7 @@ def run(
             batch_size=batch_size,
             part_size=part_size,
             address=address,
+            retry_errors=retry_errors,
             progress=advance,
             score_threshold=threshold,
             **settings,

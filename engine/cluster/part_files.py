@@ -193,31 +193,45 @@ def write_part(output: str, paths: Sequence[str], found: Sequence[Detections]) -
         }
         for path, one in zip(paths, found, strict=True)
     ]
-    place = Place.of(output)
+    _write_table(Place.of(output), part_name(paths), pa.Table.from_pylist(rows, SCHEMA))
+
+
+def _write_table(place: Place, name: str, rows: pa.Table) -> None:
     # A bucket shows an object when it is closed; elsewhere a file is visible while it grows, unless it is moved.
-    target = place.beside(part_name(paths))
+    target = place.beside(name)
     partial = place.beside(f".{uuid.uuid4().hex}.tmp") if place.is_local else target
     try:
         with place.system.open_output_stream(partial) as stream:
-            pq.write_table(pa.Table.from_pylist(rows, SCHEMA), stream)
+            pq.write_table(rows, stream)
         if partial != target:
             place.system.move(partial, target)
     except (pa.ArrowException, OSError) as error:
-        raise OutputError(f"{printable(output)}: cannot be written: {error}") from error
+        raise OutputError(f"{printable(place.address)}: cannot be written: {error}") from error
 
 
-def pictures_done(output: str) -> set[str]:
-    """Addresses whose rows are in `output`. A part that cannot be read, where a machine fell, is taken away."""
+def pictures_done(output: str, *, retry_errors: bool = False) -> set[str]:
+    """Addresses whose rows are in `output`. A part that cannot be read, where a machine fell, is taken away.
+
+    retry_errors: rows with an error are taken out of their parts, and count as not done.
+    """
     place = Place.of(output)
     done: set[str] = set()
     for info in place.system.get_file_info(pafs.FileSelector(place.path, allow_not_found=True)):
         if info.is_file and info.base_name.startswith("part-") and info.extension == "parquet":
             try:
                 with place.system.open_input_file(info.path) as file:
-                    done.update(pq.read_table(file, columns=["path"])["path"].to_pylist())
+                    rows = pq.read_table(file, columns=None if retry_errors else ["path"])
             except (pa.ArrowException, OSError) as error:
                 log.warning("%s cannot be read and is done again: %s", info.path, error)
                 place.system.delete_file(info.path)
+                continue
+            if retry_errors and rows["error"].null_count < len(rows):
+                rows = rows.filter(rows["error"].is_null())
+                if len(rows):
+                    _write_table(place, info.base_name, rows)
+                else:
+                    place.system.delete_file(info.path)
+            done.update(rows["path"].to_pylist())
     return done
 
 

@@ -65,6 +65,7 @@ def predict_on_cluster(
     batch_size: int = 8,
     part_size: int = 256,
     address: str | None = None,
+    retry_errors: bool = False,
     progress: Callable[[PartDone], object] = lambda part: None,
     **settings: Any,
 ) -> JobReport:
@@ -78,6 +79,7 @@ def predict_on_cluster(
         num_gpus, num_cpus: of each worker; Ray counts them and gives each its own.
         part_size: pictures of one output file: what is done again where a worker falls.
         address: of a Ray cluster ("auto": the one of this machine); None: as RAY_ADDRESS says, else this machine alone.
+        retry_errors: do those again that have an error in their row, as after a bucket could not be reached.
         settings: arguments of `Detector`.
 
     Raises:
@@ -91,7 +93,7 @@ def predict_on_cluster(
     digest = hash_of_model(path)
     pictures = list_pictures(source, column)
     open_output(output, {"model_sha256": digest, "settings": {key: repr(settings[key]) for key in sorted(settings)}})
-    done = pictures_done(output)
+    done = pictures_done(output, retry_errors=retry_errors)
     # Cut before what is done is left out: a worker of a driver that was killed may still be writing, and the same
     # pictures must then come together again, for the same name.
     slices = (pictures[start : start + part_size] for start in range(0, len(pictures), part_size))

@@ -130,6 +130,19 @@ def test_what_is_done_is_what_can_be_read_and_a_broken_part_is_done_again(tmp_pa
     assert pictures_done(str(tmp_path / "nowhere")) == set()
 
 
+def test_rows_with_an_error_can_be_taken_out_to_be_done_again(tmp_path):
+    output, bad, good = str(tmp_path), Detections.failed("the bucket cannot be reached"), Detections([], [], [])
+    write_part(output, ["a", "b", "c"], [good, bad, good])
+    write_part(output, ["d"], [bad])
+    write_part(output, ["e"], [good])
+    assert pictures_done(output) == {"a", "b", "c", "d", "e"}
+    assert pictures_done(output, retry_errors=True) == {"a", "c", "e"}
+    assert pictures_done(output) == {"a", "c", "e"}
+    left = pq.read_table(tmp_path)
+    assert sorted(left["path"].to_pylist()) == ["a", "c", "e"] and left.schema == SCHEMA
+    assert not (tmp_path / part_name(["d"])).exists()
+
+
 def test_a_write_that_fails_leaves_nothing_that_looks_finished(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space left on device")
