@@ -65,7 +65,8 @@ gpu-check: $(INSTALLED)
 TRITON := build/triton
 triton-check: $(INSTALLED) $(NATIVE)
 	$(PYTHON) -m venv --clear $(TRITON)
-	$(TRITON)/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime pydantic 'opencv-python-headless<4.12'
+	$(TRITON)/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime \
+		'numpy<2' 'opencv-python-headless<4.12' pydantic
 	$(TRITON)/bin/python -m pip install --quiet --no-deps .
 	CORNERNET_TRITON_PYTHON=$(abspath $(TRITON))/bin/python $(BIN)/python -m pytest tests/export/triton/test_triton_server.py
 

@@ -90,9 +90,11 @@ def _pictures(request: Any) -> list[bytes | np.ndarray] | str:
     pixels = pb_utils.get_input_tensor_by_name(request, "pixels")
     if (encoded is None) == (pixels is None):
         return "expected one of two inputs: encoded (bytes of picture files), or pixels (uint8, BGR)"
-    if pixels is not None:
-        return list(pixels.as_numpy())
-    return [bytes(file) for file in encoded.as_numpy().reshape(-1)]
+    values = (pixels if encoded is None else encoded).as_numpy()
+    if values.size == 0:
+        # Servers of 2024 give empty arrays, and no error, to a Python that has numpy 2.
+        return "no pictures came: the request is empty, or this server is too old for the numpy of its Python"
+    return list(values) if encoded is None else [bytes(file) for file in values.reshape(-1)]
 
 
 def to_tensors(found: list[Detections]) -> list[tuple[str, np.ndarray]]:

@@ -10,8 +10,11 @@ COPY trainer trainer
 COPY export export
 COPY plugins plugins
 COPY benchmarks benchmarks
-# Without extras: reading and post-processing run here, the network runs in the server.
-RUN PIP_CONSTRAINT= pip install --no-cache-dir --break-system-packages . && rm -rf /source
+# What the engine needs to read pictures and to post-process; the network runs in the server. NVIDIA still builds the
+# Python backend for numpy 1 (a server that does not know numpy 2 hands over empty arrays), and OpenCV from 4.12 on wants
+# numpy 2: so these two are older than pyproject.toml has them. `make triton-check` runs the same.
+RUN PIP_CONSTRAINT= pip install --no-cache-dir --break-system-packages 'numpy<2' 'opencv-python-headless<4.12' pydantic \
+    && PIP_CONSTRAINT= pip install --no-cache-dir --break-system-packages --no-deps . && rm -rf /source
 WORKDIR /
 # Engines that carry their plugins are version compatible, which TensorRT loads only where it is told that it may.
 CMD ["tritonserver", "--model-repository=/repository", "--backend-config=tensorrt,version-compatible=true"]

@@ -73,16 +73,30 @@ def test_a_stage_that_is_copied_from_was_named_before(path):
             assert text.split()[0].removeprefix("--from=") in stages
 
 
-@each
-def test_what_pip_installs_are_extras_and_requirements_of_the_project(path):
+def pip_words(path: Path) -> list[str]:
+    """What is installed, over all calls of pip, without options."""
     (line,) = [text for name, text in instructions(path) if name == "RUN" and "pip install" in text]
-    command = next(part for part in line.split("&&") if "pip install" in part)
-    words = shlex.split(command.partition("pip install")[2])
-    own, *others = [word for word in words if not word.startswith("-")]
+    calls = [part.partition("pip install")[2] for part in line.split("&&") if "pip install" in part]
+    return [word for call in calls for word in shlex.split(call) if not word.startswith("-")]
+
+
+@pytest.mark.parametrize("path", FILES[:2], ids=lambda path: path.name)
+def test_what_pip_installs_are_extras_and_requirements_of_the_project(path):
+    own, *others = pip_words(path)
     extras = re.fullmatch(r"\.(?:\[([\w,]+)\])?", own)[1]
     assert set((extras or "").split(",")) - {""} <= PROJECT["optional-dependencies"].keys()
     known = {requirement for some in PROJECT["optional-dependencies"].values() for requirement in some}
     assert set(others) <= known
+
+
+def test_the_servers_python_gets_what_make_triton_check_runs_with():
+    *packages, own = pip_words(FILES[2])
+    assert own == "."
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\ntriton-check:")[2].partition("\n\n")[0]
+    assert all(f"'{package}'" in makefile or f" {package}\n" in makefile for package in packages)
+    # The engine's own needs, which are the project's without those of the command line.
+    needs = {re.match(r"[\w-]+", requirement)[0] for requirement in PROJECT["dependencies"]} - {"typer", "rich"}
+    assert {re.match(r"[\w-]+", package)[0] for package in packages} == needs
 
 
 @each
