@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak lint bench gpu-check gpu-rehearse clean
+.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak lint bench gpu-check gpu-rehearse triton-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -74,6 +74,15 @@ gpu-check: $(INSTALLED)
 # The same to the end on a machine without a GPU: tiny networks, the kernels' source on the CPU.
 gpu-rehearse: $(INSTALLED)
 	$(BIN)/python -m cornernet.benchmarks.gpu_check --rehearse --output build/gpu_check/rehearsal
+
+# A repository of `cornernet triton` in a real tritonserver, on the CPU: 55 MB of a wheel that wants an old numpy.
+TRITON := build/triton
+triton-check: $(INSTALLED) $(NATIVE)
+	$(PYTHON) -m venv --clear $(TRITON)
+	$(TRITON)/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime \
+		'numpy<2' 'opencv-python-headless<4.12' pydantic
+	$(TRITON)/bin/python -m pip install --quiet --no-deps .
+	CORNERNET_TRITON_PYTHON=$(abspath $(TRITON))/bin/python $(BIN)/python -m pytest tests/export/triton/test_triton_server.py
 
 clean:
 	rm -rf build dist quickstart .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -35,3 +35,7 @@ class ExportError(CornerNetError, RuntimeError):
 
 class OutputError(CornerNetError, OSError):
     """A file is not written: it is an input, it is somebody else's, or there is no place for it."""
+
+
+class DownloadError(CornerNetError, OSError):
+    """A file cannot be fetched: no connection, no such address, or not the bytes that were expected."""

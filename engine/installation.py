@@ -28,6 +28,9 @@ EXTRA_OF_PACKAGE = {
     "tensorboard": "tensorboard",
     "wandb": "wandb",
     "mlflow": "mlflow",
+    "ray": "cluster",
+    "pyarrow": "cluster",
+    "tritonclient": "triton",
 }
 """Import name -> the smallest extra of pyproject.toml that brings it."""
 

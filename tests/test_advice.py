@@ -20,6 +20,8 @@ OTHER_PROGRAMS = {
     "--query-gpu": "nvidia-smi",
     "--no-as-needed": "the linker",
     "--logdir": "tensorboard",
+    "--model-repository": "tritonserver",
+    "--backend-config": "tritonserver",
 }
 
 

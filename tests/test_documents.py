@@ -14,7 +14,16 @@ from source_imports import FOLDERS, MAY_IMPORT
 from cornernet.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md", "plugins/README.md")]
+PAGES = [
+    ROOT / name
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "benchmarks/README.md",
+        "engine/serving/README.md",
+        "plugins/README.md",
+    )
+]
 TOP = r"(?:engine|trainer|export|plugins|benchmarks|tests|cornernet)/"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = PAGES[0].read_text(encoding="utf-8")

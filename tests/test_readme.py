@@ -1,9 +1,12 @@
 """The README's commands on a user's own pictures and its Python are run here; its tables equal the committed results.
 
 Not run, only parsed (test_documents.py): the hours of training on photographs, commands that need a file of another
-project or a GPU. Not run by any test: `make quickstart` as a whole.
+project or a GPU. In place of the published weights a file with their makers' names and shapes is fetched, from a server
+on this machine. Not run by any test: `make quickstart` as a whole.
 """
 
+import hashlib
+import json
 import re
 import shlex
 import shutil
@@ -11,10 +14,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
+import oracles_network
 import pytest
+import torch
+from file_server import serving
+from typer.testing import CliRunner
 
 from cornernet.benchmarks import readme_tables as readme
+from cornernet.cli import app
 from cornernet.trainer.data.shapes import generate_shapes
+from cornernet.trainer.import_weights.published import PUBLISHED, Published
 
 README = Path(__file__).parents[1] / "README.md"
 BIN = Path(sys.executable).parent
@@ -47,6 +58,30 @@ def test_the_commands_on_your_own_pictures_run_as_written_and_so_does_the_python
     (python,) = blocks("python")
     done = subprocess.run([sys.executable, "-c", python], cwd=desk, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_three_commands_with_published_weights_run_as_written(golden, tmp_path, monkeypatch):
+    """With CornerNet-Squeeze, an eighth of Hourglass-104, and the weights of a recipe."""
+    keys = json.loads((golden / "f_network" / "squeeze_state_dict_keys.json").read_text(encoding="utf-8"))["keys"]
+    state = {
+        name: torch.from_numpy(oracles_network.fill(name.removeprefix("module."), shape)) for name, shape, _ in keys
+    }
+    torch.save(state, tmp_path / "file")
+    content = (tmp_path / "file").read_bytes()
+    own = next(block for block in blocks("bash") if "cornernet import" in block)
+    commands = [shlex.split(line)[1:] for line in own.splitlines()]
+    assert [words[0] for words in commands] == ["import", "export", "predict"]
+    cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((120, 200, 3), 90, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with serving(content) as server:
+        entry = Published(server.url, hashlib.sha256(content).hexdigest(), len(content), 0, "", "")
+        monkeypatch.setitem(PUBLISHED, commands[0][1], entry)
+        for words in commands:
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+    assert (tmp_path / "found/photo.jpg").is_file()
 
 
 def test_measured_tables_equal_the_committed_results():

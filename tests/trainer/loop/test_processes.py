@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import shlex
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,3 +113,36 @@ def test_two_processes_wait_for_a_validation_fail_with_it_and_end_with_equal_wei
     execute(*TORCHRUN, script, shapes, tmp_path)
     rows = [row for row in metrics(tmp_path / "slow") if "AP" in row]
     assert [row["epoch"] for row in rows] == [1, 2]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_the_readmes_command_for_several_machines_trains_on_two_that_are_one(shapes, tmp_path):
+    """Each machine is a torchrun of its own, here with one process; what differs is where they meet, and the data."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`(torchrun --nnodes [^`]*)`", readme)
+    changes = {
+        "torchrun": "-m torch.distributed.run",
+        "FIRST:29400": f"127.0.0.1:{free_port()}",
+        "--nproc-per-node 8": "--nproc-per-node 1",
+        "data/mine": str(shapes),
+        "runs/mine": str(tmp_path / "run"),
+    }
+    for written, here in changes.items():
+        assert line.count(written) == 1, written
+        line = line.replace(written, here)
+    command = [sys.executable, *shlex.split(line), *OPTIONS, "--epochs", "2"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    machines = [subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes) for _ in range(2)]
+    try:
+        said = [machine.communicate(timeout=240) for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert sorted(stdout for stdout, _ in said) == ["", f"6 steps; weights and pictures: {tmp_path / 'run'}\n"]
+    assert len(metrics(tmp_path / "run")) == 6
