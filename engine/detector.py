@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
@@ -28,6 +30,7 @@ from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_f
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
+from cornernet.engine.results.thresholds import Threshold, class_labels, score_thresholds
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.overlapped import Pipeline
@@ -47,12 +50,16 @@ PATIENCE_SECONDS = 0.1
 class Detector:
     """A model, and how images go through it. Thread-safe; a context manager.
 
+    Defaults are those of the command line. Sizes: scaled to the canvas of training where the card knows it, else as
+    they are. Scores: from the card's thresholds on (`cornernet evaluate --write-threshold` measures them), else from
+    0.3 on; evaluation alone, which has to see every box, takes all unless a threshold is given.
+
     Args:
         model: path of an ONNX file or a TensorRT engine, or a Backend that is already open (it is then closed by its
             owner).
         resize: "original" keeps each image's resolution, the paper's protocol; "fit" scales every image to one canvas,
-            so that images of any size share batches. None, as the command line: "fit" where a size is given or the card
-            knows the canvas of training, unless the protocol is another project's.
+            so that images of any size share batches. None: "fit" where a size is given or the card knows the canvas of
+            training, unless the protocol is another project's.
         size: (height, width) [px] of the canvas for "fit"; default the card's usual one, that of training.
         canvas: how "original" pads, see Protocol.canvas; None: as the protocol says.
         protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
@@ -60,7 +67,9 @@ class Detector:
         scales: run the image at each of these factors (with "fit": on the canvas times each) and merge.
         soft_nms: "gaussian", "linear", "hard", or None to keep overlapping boxes.
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
-        max_per_image, score_threshold: what is kept of each image.
+        max_per_image: the best so many of each image are kept.
+        score_threshold: of those, the ones with at least this score; one number, or {class name: number} for some.
+        classes: names of the classes to look for; None: all.
         max_pixels: larger pictures are refused before they are decoded.
         runtime, precision: of a .onnx file, see `open_backend`. None: ONNX Runtime, as the file says; runtime="auto":
             what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
@@ -86,7 +95,8 @@ class Detector:
         soft_nms: Method | None = "gaussian",
         merge_exponent: float | None = None,
         max_per_image: int = 100,
-        score_threshold: float = 0.0,
+        score_threshold: Threshold | None = None,
+        classes: Sequence[str] | None = None,
         max_pixels: int = MAX_PIXELS,
         decode: Decode = "exact",
         threads: int | None = None,
@@ -98,15 +108,16 @@ class Detector:
         if decode not in ("exact", "fast"):
             raise ValueError(f'decode={decode!r}; expected "exact" or "fast"')
         self._owns_backend = isinstance(model, str | PathLike)
-        suppression = Suppression(
-            method=soft_nms,
-            merge_exponent=merge_exponent,
-            max_per_image=max_per_image,
-            score_threshold=score_threshold,
-        )
         options = {"runtime": runtime, "precision": precision, **backend_options}
         self._backend = _open(model, threads, options)
         try:
+            suppression = Suppression(
+                method=soft_nms,
+                merge_exponent=merge_exponent,
+                max_per_image=max_per_image,
+                score_threshold=score_thresholds(score_threshold, self.card),
+                labels=class_labels(classes, self.card),
+            )
             plan = ViewPlan(
                 card=self.card,
                 protocol=self.protocol,
@@ -121,6 +132,7 @@ class Detector:
             raise
         # Public for benchmarks, which run the same stages in another way.
         self.stages = Stages(self._backend, self.protocol, plan, suppression, max_pixels, decode)
+        self._asked_threshold = score_threshold
         self._memory = Memory(self._backend)
         self._closed = threading.Event()
 
@@ -172,6 +184,15 @@ class Detector:
             _positive(prefetch, "prefetch")
         window = _positive(batch_size, "batch_size")
         return self._detect(images, batch_size, window, prefetch, PATIENCE_SECONDS)
+
+    def for_evaluation(self) -> Detector:
+        """The same, keeping boxes of every score unless a threshold was asked for. It is closed with this one."""
+        if self._asked_threshold is not None:
+            return self
+        every = copy(self)
+        every._owns_backend = False
+        every.stages = replace(self.stages, suppression=replace(self.stages.suppression, score_threshold=0.0))
+        return every
 
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
         """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.

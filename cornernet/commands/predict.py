@@ -23,11 +23,14 @@ from cornernet.options import (
     Scales,
     Threads,
     detector_settings,
+    parse_names,
+    parse_threshold,
     progress_bars,
     say_what_runs,
 )
 
 if TYPE_CHECKING:
+    from cornernet.engine.detector import Detector
     from cornernet.engine.results.detections import Detections
 
 EXAMPLES = """
@@ -43,6 +46,9 @@ cornernet predict model.onnx photos/ -o found --runtime auto --precision auto
 
 LISTED_ERRORS = 20
 
+FAR = 1.5
+"""A canvas this much larger or smaller than that of training, in either direction, shows objects of another size."""
+
 
 def run(
     model: Model,
@@ -52,7 +58,11 @@ def run(
         str | None, typer.Option("--json", help="File for JSON lines, - for stdout; default OUTPUT/detections.jsonl.")
     ] = None,
     batch_size: BatchSize = 8,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score that is kept.")] = 0.5,
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="Lowest score that is kept; also per class, cat=.35,dog=.3. Default: the model's, else 0.3."),
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Look for these only: cat,dog. Default: all.")] = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -75,6 +85,7 @@ def run(
     from cornernet.outputs import check_outputs, json_starting_with, marked_picture, picture_names
     from cornernet.trainer.deploy.open_model import open_detector
 
+    kept = {"score_threshold": parse_threshold(threshold), "classes": parse_names(classes)}
     settings = detector_settings(
         protocol=protocol,
         resize=resize,
@@ -94,7 +105,7 @@ def run(
     errors: list[str] = []
     boxes = 0
     with ExitStack() as stack:
-        detector = stack.enter_context(open_detector(model, score_threshold=threshold, **settings))
+        detector = stack.enter_context(open_detector(model, **kept, **settings))
         say_what_runs(detector.backend)
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
@@ -110,6 +121,8 @@ def run(
             elif output is not None:
                 _write_picture(found, pictures[found.index])
     _summarise(len(sources), boxes, errors, output, lines)
+    if not boxes and (hint := unusual_canvas(detector)):
+        typer.secho(f"  {hint}", fg=typer.colors.YELLOW, err=True)
     if len(errors) == len(sources):
         raise typer.Exit(1)
 
@@ -130,6 +143,15 @@ def _write_picture(found: "Detections", path: Path) -> None:
 
     if found.path is not None:
         write_picture(path, found.draw(read_image(found.path)))
+
+
+def unusual_canvas(detector: "Detector") -> str:
+    """Why a model may find nothing at all: a network knows objects as large as training showed them."""
+    fit, trained = detector.stages.plan.fit, detector.card.train_size
+    if fit is None or trained is None or max(max(a / b, b / a) for a, b in zip(fit, trained)) < FAR:
+        return ""
+    sizes = (f"{height}x{width}" for height, width in (trained, fit))
+    return "the model was trained at {} px and ran at {} px; without --size it runs as it was trained".format(*sizes)
 
 
 def _summarise(count: int, boxes: int, errors: list[str], output: Path | None, lines: str) -> None:

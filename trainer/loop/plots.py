@@ -15,6 +15,7 @@ from cornernet.engine.installation import missing
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import MARK, write_picture
+from cornernet.engine.results.thresholds import SHOWN
 from cornernet.engine.scoring.coco import Sample
 
 try:
@@ -75,14 +76,11 @@ def draw_beside_truth(
     class_names: Sequence[str],
     output: Path,
     *,
-    threshold: float = 0.5,
+    threshold: float = SHOWN,
     tile_px: int = 320,
     columns: int = 2,
 ) -> None:
-    """Write a sheet of pairs: left what the model found above `threshold`, right the annotated truth.
-
-    A box's score is the mean of its corners': below 0.5 one of them may well be weak.
-    """
+    """Write a sheet of pairs: left what the model found from `threshold` on, right the annotated truth."""
     pairs = []
     for sample, detections in zip(samples, found, strict=True):
         if detections.error is not None:
