@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cornernet.engine.reading.images import read_image
     from cornernet.engine.results.detections import Detections
 
+    __version__: str
+
 __all__ = [
     "BackendError",
     "CornerNetError",
@@ -55,6 +57,10 @@ _require_links()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cornernet")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("cornernet.engine"), name)

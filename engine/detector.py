@@ -25,7 +25,14 @@ from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
-from cornernet.engine.reading.images import MAX_PIXELS, ImageSource, expand_sources
+from cornernet.engine.reading.images import (
+    MAX_PIXELS,
+    ChannelOrder,
+    ImageSource,
+    Rules,
+    expand_sources,
+    is_one_image,
+)
 from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
@@ -71,6 +78,8 @@ class Detector:
         score_threshold: of those, the ones with at least this score; one number, or {class name: number} for some.
         classes: names of the classes to look for; None: all.
         max_pixels: larger pictures are refused before they are decoded.
+        channel_order: of arrays and tensors that are handed in; files and PIL images know theirs.
+        allow_urls: fetch pictures from http and https addresses, at most 64 MiB in a minute each.
         runtime, precision: of a .onnx file, see `open_backend`. None: ONNX Runtime, as the file says; runtime="auto":
             what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
@@ -98,6 +107,8 @@ class Detector:
         score_threshold: Threshold | None = None,
         classes: Sequence[str] | None = None,
         max_pixels: int = MAX_PIXELS,
+        channel_order: ChannelOrder = "bgr",
+        allow_urls: bool = False,
         decode: Decode = "exact",
         threads: int | None = None,
         runtime: Runtime | None = None,
@@ -131,7 +142,8 @@ class Detector:
                 self._backend.close()
             raise
         # Public for benchmarks, which run the same stages in another way.
-        self.stages = Stages(self._backend, self.protocol, plan, suppression, max_pixels, decode)
+        rules = Rules(max_pixels, channel_order, allow_urls)
+        self.stages = Stages(self._backend, self.protocol, plan, suppression, rules, decode)
         self._asked_threshold = score_threshold
         self._memory = Memory(self._backend)
         self._closed = threading.Event()
@@ -146,18 +158,22 @@ class Detector:
         """The runtime that runs the model."""
         return self._backend
 
-    def predict(self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 8) -> list[Detections]:
+    def predict(
+        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 8, keep_images: bool = False
+    ) -> list[Detections]:
         """One result per image, in order.
 
         Args:
-            images: paths, directories, globs, bytes of image files, arrays (H, W, 3) uint8 BGR; one of them or any
-                mixture. Arrays are not copied: do not overwrite one before its result is there.
+            images: paths, directories, globs, videos; bytes or open files of pictures; arrays (H, W, 3) uint8, tensors
+                and PIL images; one of them or any mixture. Arrays are not copied: do not overwrite one before its
+                result is there.
             batch_size: canvases that the model gets at once; canvases of one size only.
+            keep_images: each result carries its picture as `.image`, for drawing and crops.
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
         window = _positive(batch_size, "batch_size") * (1 if self.stages.plan.fit else WINDOW_BATCHES)
-        return list(self._detect(images, batch_size, window, prefetch=None, patience=None))
+        return list(self._detect(images, batch_size, window, None, None, keep_images))
 
     def stream(
         self,
@@ -165,13 +181,14 @@ class Detector:
         *,
         batch_size: int = 1,
         prefetch: int | None = None,
+        keep_images: bool = False,
     ) -> Iterator[Detections]:
         """The same, one result after the other, for sources without end.
 
         Reading, placing, running and post-processing overlap, in threads that end with the iterator: close it, or use
         it up. Memory does not grow with the number of images: at most `batch_size + prefetch` of them are anywhere
         between the source and you, and of those that were read and do not lie on their canvas yet at most `max_pixels`
-        pixels and one picture a thread.
+        pixels and one picture a thread. With `keep_images` that bound holds for all pictures up to you.
 
         Args:
             prefetch: images read ahead of the batch that runs; None: as many as keep the backend busy. For a camera,
@@ -183,7 +200,7 @@ class Detector:
         if prefetch is not None:
             _positive(prefetch, "prefetch")
         window = _positive(batch_size, "batch_size")
-        return self._detect(images, batch_size, window, prefetch, PATIENCE_SECONDS)
+        return self._detect(images, batch_size, window, prefetch, PATIENCE_SECONDS, keep_images)
 
     def for_evaluation(self) -> Detector:
         """The same, keeping boxes of every score unless a threshold was asked for. It is closed with this one."""
@@ -225,19 +242,21 @@ class Detector:
         window: int,
         prefetch: int | None,
         patience: float | None,
+        keep_images: bool,
     ) -> Iterator[Detections]:
         if self._closed.is_set():
             raise BackendError("this Detector is closed; open a new one")
+        stages = replace(self.stages, keep_images=keep_images)
         sources = expand_sources(images)
-        if isinstance(images, Sequence | np.ndarray | PathLike):  # it can be looked into without waiting
+        if isinstance(images, Sequence | np.ndarray) or is_one_image(images):  # it can be looked into without waiting
             first = list(islice(sources, 2))
             sources = chain(first, sources)
             if len(first) < 2:
-                return one_after_the_other(self.stages, sources, batch_size=batch_size, window=window)
+                return one_after_the_other(stages, sources, batch_size=batch_size, window=window)
         if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
             prefetch = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
         pipeline = Pipeline(
-            self.stages,
+            stages,
             self._memory,
             sources,
             batch_size=batch_size,

@@ -137,6 +137,8 @@ class Pipeline:
             if self._failure is not None:
                 raise self._failure
             self._open.discard(window)
+            if self._stages.keep_images:  # from here on the pictures are the caller's
+                self._room.placed(sum(loaded.area for loaded in window.images))
             self._room.leave(len(window.images))
         return window
 
@@ -181,7 +183,9 @@ class Pipeline:
         self._read.put(end)
 
     def _begin_loading(self, index: int, source: ImageSource) -> Loaded | Future[Loaded]:
-        if isinstance(source, np.ndarray):  # it is there already; only shape and type are looked at
+        if (
+            isinstance(source, np.ndarray) and self._stages.rules.channel_order == "bgr"
+        ):  # it is there already; only shape and type are looked at
             loaded = self._stages.load((index, source))
             self._room.loaded(self._room.enter(loaded.area), loaded.area)
             return loaded
@@ -218,7 +222,8 @@ class Pipeline:
         self._open.add(window)
         self._windows.put(window)
         if not batches:
-            self._room.placed(sum(loaded.area for loaded in images))
+            if not self._stages.keep_images:
+                self._room.placed(sum(loaded.area for loaded in images))
             self._finish(window)
         for batch in batches:
             shape = (len(batch), *batch[0].placement.canvas, 3)
@@ -235,7 +240,7 @@ class Pipeline:
         with self._counting:
             window.to_place -= 1
             last = window.to_place == 0
-        if last:
+        if last and not self._stages.keep_images:
             area = sum(loaded.area for loaded in window.images)
             for loaded in window.images:
                 loaded.pixels = None

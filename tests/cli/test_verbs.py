@@ -70,7 +70,7 @@ def test_predict_keeps_pictures_of_one_name_apart(model, data, tmp_path):
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"1.jpg", "1-2.jpg"}
 
 
-@pytest.mark.parametrize("option", [("--size", "12"), ("--scales", "0"), ("--resize", "half"), ("--protocol", "mine")])
+@pytest.mark.parametrize("option", [("--size", "12y"), ("--scales", "0"), ("--resize", "half"), ("--protocol", "mine")])
 def test_predict_refuses_impossible_values_as_usage_errors(model, data, tmp_path, option):
     assert run("predict", model, data / "images", "-o", tmp_path / "out", *option).exit_code == 2
 

@@ -88,7 +88,9 @@ def test_a_card_without_thresholds_reads_as_before_and_one_with_too_many_is_refu
 def test_thresholds_of_classes_equal_filtering_afterwards(merge_exponent):
     generator = np.random.default_rng(3)
     corners = np.sort(generator.uniform(0, 60, (40, 2, 2)), axis=1).reshape(-1, 4)
-    rows = [(*box, score, label) for box, score, label in zip(corners, generator.random(40), generator.integers(0, 2, 40))]
+    rows = [
+        (*box, score, label) for box, score, label in zip(corners, generator.random(40), generator.integers(0, 2, 40))
+    ]
 
     def run(threshold):
         from fake_backends import raw_detections
