@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cornernet.engine.model_card import ModelCard
     from cornernet.engine.protocol import Protocol
     from cornernet.engine.reading.images import read_image
+    from cornernet.engine.reading.video import Video
     from cornernet.engine.results.detections import Detections
 
     __version__: str
@@ -35,6 +36,7 @@ __all__ = [
     "ModelCard",
     "ModelError",
     "Protocol",
+    "Video",
     "read_image",
 ]
 

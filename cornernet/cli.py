@@ -35,6 +35,50 @@ VERBS = (
 """In the order of the work. A verb is offered if its module exists."""
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""Of the click that typer brings: newer ones have it inside."""
+
+ELSEWHERE = {
+    "--threshold": ("conf", "conf-thres", "conf-threshold", "confidence", "score-thr", "score-threshold", "thresh"),
+    "--size": ("imgsz", "img-size", "image-size", "input-size", "resolution"),
+    "--batch-size": ("batch", "bs"),
+    "--output": ("out", "out-dir", "output-dir", "save-dir", "project"),
+    "--save yolo": ("save-txt",),
+    "--save crops": ("save-crop", "save-crops"),
+    "--save csv": ("save-csv",),
+    "--every": ("vid-stride", "frame-skip"),
+    "--classes": ("class", "filter-class"),
+    "--learning-rate": ("lr", "lr0"),
+}
+"""An option of ours, and what others call it."""
+
+WITHOUT = {
+    ("source", "input", "images", "img", "image"): "pictures stand behind the model, without an option",
+    ("weights", "model", "checkpoint", "engine"): "the model stands first, without an option",
+    (
+        "iou",
+        "iou-thres",
+        "nms",
+        "agnostic-nms",
+    ): "overlapping boxes are thinned out by soft-NMS, which has no threshold",
+}
+
+
+def _name_the_own_option(error: Any) -> None:
+    """Into the message about an option that others have: what it is called here."""
+    given = getattr(error, "option_name", None)
+    if given is None or error.ctx is None:
+        return
+    word = str(given).lstrip("-").replace("_", "-")
+    options = {option for parameter in error.ctx.command.params for option in parameter.opts}
+    for ours, theirs in ELSEWHERE.items():
+        if word in theirs and ours.split()[0] in options:
+            error.message, error.possibilities = f"No such option: {given}. Here it is called {ours}", None
+    for theirs, why in WITHOUT.items():
+        if word in theirs and f"--{word}" not in options:
+            error.message, error.possibilities = f"No such option: {given}: {why}", None
+
+
 class _Verbs(TyperGroup):
     """The group of verbs; the one place where exceptions become exit codes."""
 
@@ -53,6 +97,9 @@ class _Verbs(TyperGroup):
             if sys.stdout is not None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
+        except UsageError as error:
+            _name_the_own_option(error)
+            raise
         except (CornerNetError, OSError) as error:
             if ctx.params.get("debug"):
                 raise

@@ -33,6 +33,7 @@ from cornernet.engine.reading.images import (
     expand_sources,
     is_one_image,
 )
+from cornernet.engine.reading.video import is_video
 from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
@@ -248,7 +249,9 @@ class Detector:
             raise BackendError("this Detector is closed; open a new one")
         stages = replace(self.stages, keep_images=keep_images)
         sources = expand_sources(images)
-        if isinstance(images, Sequence | np.ndarray) or is_one_image(images):  # it can be looked into without waiting
+        if isinstance(images, Sequence | np.ndarray) or (
+            is_one_image(images) and not is_video(images)
+        ):  # it can be looked into without waiting
             first = list(islice(sources, 2))
             sources = chain(first, sources)
             if len(first) < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from cornernet.engine.reading import foreign_images, urls
 from cornernet.engine.reading.headers import jpeg
 from cornernet.engine.reading.headers.formats import checked_content, read_header
 from cornernet.engine.reading.headers.header import MAX_PIXELS, check_size
+from cornernet.engine.reading.video import Frame, Video, is_video
 
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | foreign_images.Foreign
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Frame | foreign_images.Foreign
 """A path, the content of an image file, an array (H, W, 3) uint8 BGR; or a PIL image, a tensor, a file that is open."""
 
 ChannelOrder = Literal["bgr", "rgb"]
@@ -49,6 +51,8 @@ _HOW_TO_DECODE = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+
+_NUMBER = re.compile(r"%(?:0(?P<digits>[1-9]))?d")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
 """Files taken from a directory."""
@@ -81,6 +85,11 @@ def read_reduced(source: ImageSource, rules: Rules, *, reduction: Callable[[Size
     Its decoder then leaves out the finest frequencies, which takes a fraction of the time.
     """
     max_pixels = rules.max_pixels
+    if isinstance(source, Frame):
+        if source.pixels is None:
+            raise ImageError(source.error or "no picture")
+        image = _check_array(source.pixels, max_pixels)
+        return image, (image.shape[0], image.shape[1])
     if foreign_images.is_pil(source):
         image = foreign_images.read_pil(source, max_pixels)
         return image, (image.shape[0], image.shape[1])
@@ -139,7 +148,7 @@ def _decode(data: bytes, origin: str, max_pixels: int, reduction: Callable[[Size
 
 
 def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
-    """Directories and globs -> their files in sorted order; everything else passes through. Lazy.
+    """Directories and globs -> their files in sorted order, videos -> their frames, everything else as it is. Lazy.
 
     A directory without images and a glob without a match pass through too, and fail in `read_image`.
     An array or tensor (N, H, W, 3) counts as N images, an array of paths as its paths.
@@ -150,7 +159,11 @@ def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[Imag
     elif is_one_image(images):
         images = [images]
     for source in images:
-        yield from _find_files(source) or [source]
+        for found in find_files(source) or [source]:
+            if isinstance(found, Video) or is_video(found):
+                yield from found if isinstance(found, Video) else Video(found)
+            else:
+                yield found
 
 
 def is_one_image(images: ImageSource | Iterable[ImageSource]) -> bool:
@@ -159,15 +172,24 @@ def is_one_image(images: ImageSource | Iterable[ImageSource]) -> bool:
     return single or foreign_images.is_one(images)
 
 
-def _find_files(source: ImageSource) -> Sequence[ImageSource]:
-    """The files of a directory or a glob; nothing if `source` is neither."""
+def find_files(source: ImageSource, *, recursive: bool = False) -> Sequence[ImageSource]:
+    """The files of a directory, a glob or a numbered sequence (shot_%04d.png); nothing if `source` is none of them.
+
+    recursive: those of the folders in a directory too.
+    """
     if not isinstance(source, str | os.PathLike) or not os.fspath(source) or urls.is_url(source):
         return []
     name = os.fsdecode(source)
     path = Path(name)
     try:
         if path.is_dir():
-            return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = path.rglob("*") if recursive else path.iterdir()
+            return sorted(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+        if (number := _NUMBER.search(path.name)) and not path.exists():
+            before, after = map(re.escape, (path.name[: number.start()], path.name[number.end() :]))
+            name_of = re.compile(f"{before}(\\d{{{number['digits'] or 1},}}){after}")
+            numbered = ((name_of.fullmatch(file.name), file) for file in path.parent.iterdir())
+            return [file for _, file in sorted((int(match[1]), file) for match, file in numbered if match)]
         if glob.has_magic(name) and not path.exists():
             names = glob.iglob(name, recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
             return sorted(path for path in map(Path, names) if path.is_file())

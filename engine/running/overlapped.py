@@ -23,6 +23,7 @@ import numpy as np
 
 from cornernet.engine.backends.contract import batches_in_flight
 from cornernet.engine.reading.images import ImageSource
+from cornernet.engine.reading.video import Frame
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.channel import Channel, Closed
 from cornernet.engine.running.memory import Memory
@@ -183,9 +184,8 @@ class Pipeline:
         self._read.put(end)
 
     def _begin_loading(self, index: int, source: ImageSource) -> Loaded | Future[Loaded]:
-        if (
-            isinstance(source, np.ndarray) and self._stages.rules.channel_order == "bgr"
-        ):  # it is there already; only shape and type are looked at
+        plain = isinstance(source, np.ndarray) and self._stages.rules.channel_order == "bgr"
+        if plain or isinstance(source, Frame):  # it is there already; only shape and type are looked at
             loaded = self._stages.load((index, source))
             self._room.loaded(self._room.enter(loaded.area), loaded.area)
             return loaded

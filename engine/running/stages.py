@@ -21,6 +21,7 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.reading.images import ImageSource, Rules, read_reduced
 from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.reading.video import Frame
 from cornernet.engine.reading.views import Decode, View, ViewPlan, batches
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression, to_results
@@ -125,8 +126,9 @@ class Stages:
             "class_names": self.card.class_names,
             "category_ids": self.card.category_ids,
             "image_size": loaded.size,
-            "path": str(loaded.source) if isinstance(loaded.source, str | PathLike) else None,
+            "path": _path_of(loaded.source),
             "index": loaded.index,
+            "frame": loaded.source.number if isinstance(loaded.source, Frame) else None,
             "decimals": self.protocol.result_decimals,
             "image": loaded.pixels if self.keep_images else None,
         }
@@ -138,3 +140,9 @@ class Stages:
     def _reduction(self, image: Size) -> int:
         """1, 2, 4 or 8: how much smaller the decoder may make an image of this size."""
         return self.plan.reduction(image) if self.decode == "fast" and not self.keep_images else 1
+
+
+def _path_of(source: ImageSource) -> str | None:
+    if isinstance(source, Frame):
+        return source.path
+    return str(source) if isinstance(source, str | PathLike) else None
