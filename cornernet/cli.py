@@ -60,7 +60,7 @@ WITHOUT = {
         "iou-thres",
         "nms",
         "agnostic-nms",
-    ): "overlapping boxes are thinned out by soft-NMS, which has no threshold",
+    ): "overlapping boxes are weakened by soft-NMS, which has no threshold",
 }
 
 

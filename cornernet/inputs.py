@@ -1,4 +1,4 @@
-"""What `predict` is given, as a list of single sources: pictures, addresses, videos, cameras; and which part is ours."""
+"""What `predict` is given as a list of single sources: pictures, addresses, videos, cameras; and which part is ours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def list_sources(given: Sequence[str], *, recursive: bool = False, every: int = 
         else:
             for found in find_files(word, recursive=recursive) or [word]:
                 if is_video(found):
-                    sources.append(Video(found, every=every))  # type: ignore[arg-type]
+                    sources.append(Video(found, every=every))
                 else:
                     sources.append(Path(found))  # type: ignore[arg-type]
     return sources

@@ -68,9 +68,7 @@ def check_folder(folder: Path, *, claim: bool = False) -> Path:
     """
     mark = folder / ".cornernet"
     if folder.is_dir() and not mark.exists() and next(folder.iterdir(), None) is not None:
-        raise OutputError(
-            f"{printable(folder)} holds files that this command did not make; choose another output folder"
-        )
+        raise OutputError(f"{printable(folder)} holds files that this command did not make; choose another folder")
     check_writable(mark)
     if claim:
         folder.mkdir(parents=True, exist_ok=True)

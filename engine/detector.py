@@ -249,9 +249,8 @@ class Detector:
             raise BackendError("this Detector is closed; open a new one")
         stages = replace(self.stages, keep_images=keep_images)
         sources = expand_sources(images)
-        if isinstance(images, Sequence | np.ndarray) or (
-            is_one_image(images) and not is_video(images)
-        ):  # it can be looked into without waiting
+        one = is_one_image(images) and not is_video(images)
+        if one or isinstance(images, Sequence | np.ndarray):  # it can be looked into without waiting
             first = list(islice(sources, 2))
             sources = chain(first, sources)
             if len(first) < 2:

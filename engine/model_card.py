@@ -64,8 +64,8 @@ class ModelCard(_Frozen):
     max_size:  longest canvas side the file accepts [px]; bounds the corner pooling kernels.
     train_size: (height, width) [px] of the training canvas; None: unknown.
     test_mirror: whether the project of the weights tests with the mirrored view too; None: it says nothing of its own.
-    score_thresholds: per class the lowest score that is worth showing, see `cornernet evaluate --write-threshold`; None:
-        nobody measured it.
+    score_thresholds: per class the lowest score that is worth showing, as `cornernet evaluate --write-threshold` finds
+        it; None: nobody measured it.
     trained_mirror: how training mirrored a corner x on a canvas of width W, which is how the network sees mirrored
         images: "edges" W - x (this project, mmdetection), "pixels" W - 1 - x (the official code).
     """

@@ -4,7 +4,7 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,11 +65,11 @@ def run(
     model: Model,
     images: Annotated[
         list[str],
-        typer.Argument(help="Pictures, folders, globs, videos, shot_%04d.png, rtsp://..., a camera's number."),
+        typer.Argument(help="Pictures, folders, globs, videos, img_%04d.png, rtsp://..., a camera's number."),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for annotated pictures; or one .mp4 or .avi for a video."),
+        typer.Option("--output", "-o", help="Folder for annotated pictures; a .mp4 or .avi for one video."),
     ] = None,
     json: Annotated[
         str | None, typer.Option("--json", help="File for JSON lines, - for stdout; default OUTPUT/detections.jsonl.")
@@ -92,7 +92,7 @@ def run(
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(help="i/n: the i-th of n parts, by a hash of each path; files get -iofn in their names."),
+        typer.Option(help="i/n: the i-th of n parts, by a hash of each path; files get -iofn as ending."),
     ] = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
@@ -107,8 +107,8 @@ def run(
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
-    A JSON line holds path, index, width, height, error, and the detections best first: box x1 y1 x2 y2 in pixels, score,
-    label, name; of a video also the number of the frame. Exit code 1 if no picture could be used.
+    A JSON line holds path, index, width, height, error, and the detections best first: box x1 y1 x2 y2 in pixels,
+    score, label, name; of a video also the number of the frame. Exit code 1 if no picture could be used.
     """
     if output is None and json is None and not show:
         raise typer.BadParameter("nothing to write: give --output FOLDER, --json FILE, --show, or several")
@@ -119,7 +119,11 @@ def run(
     from cornernet.sinks.json_lines import read_lines
     from cornernet.trainer.deploy.open_model import open_detector
 
-    kept = {"score_threshold": parse_threshold(threshold), "classes": parse_names(classes), "allow_urls": urls}
+    kept: dict[str, Any] = {
+        "score_threshold": parse_threshold(threshold),
+        "classes": parse_names(classes),
+        "allow_urls": urls,
+    }
     settings = detector_settings(
         protocol=protocol,
         resize=resize,
@@ -145,11 +149,8 @@ def run(
     before = read_lines(Path(plan.lines)) if resume and plan.lines is not None else []
     done = {found.path for found in before}
     parts = parse_shard(shard)
-    chosen = [
-        number
-        for number, source in enumerate(sources)
-        if in_shard(name_of(source), parts) and name_of(source) not in done
-    ]
+    names = [name_of(source) for source in sources]
+    chosen = [number for number, name in enumerate(names) if in_shard(name, parts) and name not in done]
     live = any(video.live for video in videos)
     seen = boxes = 0
     errors: list[str] = []

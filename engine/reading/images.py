@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -153,12 +153,13 @@ def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[Imag
     A directory without images and a glob without a match pass through too, and fail in `read_image`.
     An array or tensor (N, H, W, 3) counts as N images, an array of paths as its paths.
     """
+    given: Any = images
     if isinstance(images, np.ndarray) or foreign_images.is_tensor(images):
-        several = images.ndim == 4 or (images.ndim == 1 and getattr(images.dtype, "kind", "") in "OSU")
-        images = images if several else [images]
+        several = given.ndim == 4 or (given.ndim == 1 and getattr(given.dtype, "kind", "") in "OSU")
+        given = given if several else [given]
     elif is_one_image(images):
-        images = [images]
-    for source in images:
+        given = [given]
+    for source in given:
         for found in find_files(source) or [source]:
             if isinstance(found, Video) or is_video(found):
                 yield from found if isinstance(found, Video) else Video(found)

@@ -1,4 +1,4 @@
-"""Pictures from the web, only where that is asked for; and what is said to addresses and other texts that are no path."""
+"""Pictures from the web, only where that is asked for; and which other texts are no paths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, TypeGuard
 
 from cornernet.engine.errors import ImageError
 from cornernet.engine.printable import printable
@@ -24,7 +24,7 @@ _URL = re.compile(r"(?i)https?://")
 _BASE64 = re.compile(r"(?:data:image/[\w.+-]+;base64,)?(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk[0-3])[A-Za-z0-9+/=\s]{32,}")
 
 
-def is_url(source: Any) -> bool:
+def is_url(source: Any) -> TypeGuard[str]:
     return isinstance(source, str) and _URL.match(source) is not None
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ class Frame:
     error: str | None = None
 
 
-def is_video(source: Any) -> bool:
+def is_video(source: Any) -> TypeGuard[str | os.PathLike[str]]:
     """The name of a video file or the address of a stream."""
     if isinstance(source, str) and _STREAM.match(source):
         return True

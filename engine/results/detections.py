@@ -172,7 +172,7 @@ class Detections:
 
     @classmethod
     def from_json(cls, line: str) -> Detections:
-        """What `to_json` wrote, as far as it is there: class names are those of the objects found. Raises ValueError."""
+        """What `to_json` wrote, as far as it goes: class names are those of the objects found. Raises ValueError."""
         content = json.loads(line)
         try:
             objects = content["detections"]

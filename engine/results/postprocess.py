@@ -101,9 +101,9 @@ def _of_classes(raw: RawDetections, row: int, labels: Sequence[int]) -> RawDetec
     """The rows of some classes alone, as a batch of one image: what is not asked for takes no place among the best."""
     count = int(raw.counts[row])
     kept = np.isin(raw.labels[row, :count], labels)
-    columns = (raw.boxes, raw.scores, raw.corner_scores, raw.labels)
-    chosen = (np.ascontiguousarray(values[row, :count][kept][None]) for values in columns)
-    return RawDetections(*chosen, np.array([kept.sum()], np.int32))
+    counts = np.array([kept.sum()], np.int32)
+    boxes, scores, corner_scores, all_labels = (np.ascontiguousarray(v[row, :count][kept][None]) for v in raw[:4])
+    return RawDetections(boxes, scores, corner_scores, all_labels, counts)
 
 
 def rewrites_in_place(suppression: Suppression, protocol: Protocol) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import ModelCard
 
 SHOWN = 0.3
@@ -17,7 +18,7 @@ Threshold = float | Mapping[str, float]
 def score_thresholds(asked: Threshold | None, card: ModelCard) -> float | tuple[float, ...]:
     """The lowest score that is kept, one number or one a class: what is asked for, else the card's, else `SHOWN`.
 
-    Raises ValueError: no number from 0 to 1, or a class that the model does not know.
+    Raises ValueError: no number from 0 to 1; ModelError: a class that the model does not know.
     """
     usual = SHOWN if card.score_thresholds is None else card.score_thresholds
     if asked is None:
@@ -33,7 +34,7 @@ def score_thresholds(asked: Threshold | None, card: ModelCard) -> float | tuple[
 
 
 def class_labels(names: Sequence[str] | None, card: ModelCard) -> tuple[int, ...] | None:
-    """Class indices of some names; None stays None. Raises ValueError for a name that the model does not know."""
+    """Class indices of some names; None stays None. Raises ModelError for a name that the model does not know."""
     if names is None:
         return None
     if isinstance(names, str) or not names:
@@ -41,7 +42,7 @@ def class_labels(names: Sequence[str] | None, card: ModelCard) -> tuple[int, ...
     unknown = [name for name in names if name not in card.class_names]
     if unknown:
         known = ", ".join(card.class_names[:20]) + (", ..." if len(card.class_names) > 20 else "")
-        raise ValueError(f"{', '.join(map(str, unknown))}: no class of this model; it knows {known}")
+        raise ModelError(f"{', '.join(map(str, unknown))}: no class of this model; it knows {known}")
     return tuple(sorted({card.class_names.index(name) for name in names}))
 
 

@@ -17,7 +17,7 @@ IOU = 0.5
 class BestF1:
     """The threshold with the highest F1 = 2 precision recall / (precision + recall), and what it gives.
 
-    category_id: None for all classes together at one threshold. objects: how many there are to find. found: right boxes.
+    category_id: None for all classes together at one threshold. objects: how many there are. found: right boxes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""PIL images, tensors, open files and what only looks like many images: one image each, right or refused with a cure."""
+"""PIL images, tensors, open files and what only looks like many images: one image each, right or refused."""
 
 import base64
 import io

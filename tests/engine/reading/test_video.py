@@ -1,4 +1,4 @@
-"""Clips that OpenCV itself made, and live sources that pretend: skipping, the newest frame, breaking and coming back."""
+"""Clips that OpenCV itself made, and live sources that pretend: skipping, the newest frame, breaking."""
 
 import threading
 
