@@ -12,7 +12,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cornernet.engine.errors import CornerNetError
 from cornernet.engine.installation import EXTRA_OF_PACKAGE, install
@@ -153,6 +153,21 @@ def options(
     """
 
 
+class _Verb(TyperCommand):
+    """A verb whose help texts are shown as they are: `[px]` is a unit here, and no markup."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.help = _unmarked(self.help)
+        for parameter in self.params:
+            if getattr(parameter, "help", None):
+                parameter.help = _unmarked(parameter.help)  # type: ignore[attr-defined]
+
+
+def _unmarked(text: str | None) -> str | None:
+    return text.replace("[", r"\[") if text else text
+
+
 def _epilog(examples: str) -> str:
     """Examples as a block whose lines stay lines: a blank line between paragraphs is what rich help keeps."""
     lines = [line for line in examples.strip().splitlines() if line.strip()]
@@ -168,9 +183,11 @@ def _register() -> None:
         module = importlib.import_module(name)
         summary = (module.__doc__ or "").strip().partition("\n")[0]  # none under python -OO
         if hasattr(module, "app"):  # a verb with verbs of its own
+            for command in module.app.registered_commands:
+                command.cls = _Verb
             app.add_typer(module.app, name=verb, short_help=summary, epilog=_epilog(module.EXAMPLES))
             continue
-        app.command(verb, short_help=summary, epilog=_epilog(module.EXAMPLES))(module.run)
+        app.command(verb, cls=_Verb, short_help=summary, epilog=_epilog(module.EXAMPLES))(module.run)
 
 
 _register()

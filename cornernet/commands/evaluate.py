@@ -77,7 +77,8 @@ def run(
         typer.Option("--write-threshold", help="Keep each class's best threshold in the model: predict's new default."),
     ] = False,
     json: Annotated[
-        Path | None, typer.Option("--json", help="File for the numbers; default MODEL.SPLIT.json beside the model.")
+        Path | None,
+        typer.Option("--json", help="File for the numbers; default MODEL.DATASET.SPLIT.json beside it."),
     ] = None,
 ) -> None:
     """Detect on every picture of the split and score by the COCO protocol.
@@ -102,7 +103,7 @@ def run(
         decode=decode,
     )
     data = load_coco(dataset, split, images=images, annotations=annotations)
-    file = json or model.with_name(f"{model.name}.{split}.json")
+    file = json or model.with_name(f"{model.name}.{dataset.resolve().name}.{split}.json")
     written = {file: json_starting_with("file")}
     if results is not None:
         written[results] = json_starting_with("image_id")
@@ -191,8 +192,10 @@ def _number(value: float) -> str:
 
 
 def _print_notes(report: "EvaluationReport") -> None:
+    from cornernet.engine.scoring.problem_groups import grouped
+
     failures = [message for _, message in report.errors]
-    for kind, lines in (("could not be used", failures), ("note", list(report.notes))):
+    for kind, lines in (("could not be used", failures), ("note", grouped(report.notes))):
         for line in lines[:LISTED_NOTES]:
             typer.secho(f"{kind}: {line}", fg=typer.colors.YELLOW, err=True)
         if len(lines) > LISTED_NOTES:

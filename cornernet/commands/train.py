@@ -46,6 +46,7 @@ def run(
     """
     from cornernet.engine.printable import printable
     from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.scoring.problem_groups import grouped
     from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
     from cornernet.trainer.loop.distributed import is_main_process
@@ -71,7 +72,7 @@ def run(
     # Of several processes one speaks.
     say = typer.echo if is_main_process() else lambda *text, **where: None
     for data in filter(None, (train_data, val_data)):
-        for problem in data.problems:
+        for problem in grouped(data.problems):
             say(problem, err=True)
     report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device)
     if report.interrupted:

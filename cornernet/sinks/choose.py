@@ -11,11 +11,11 @@ from cornernet.engine.reading.video import Video
 from cornernet.engine.results.detections import Detections
 from cornernet.inputs import Source, file_of
 from cornernet.outputs import Ours, check_folder, json_starting_with, marked_picture, picture_names
+from cornernet.sinks.annotated_copies import AnnotatedCopies
 from cornernet.sinks.coco_file import CocoFile
 from cornernet.sinks.crops import Crops
 from cornernet.sinks.csv_table import CsvTable, our_table
 from cornernet.sinks.json_lines import JsonLines
-from cornernet.sinks.pictures import Pictures
 from cornernet.sinks.sink import Sink
 from cornernet.sinks.video_file import CODES, Videos, marked_video
 from cornernet.sinks.window import Window
@@ -81,7 +81,7 @@ class Plan:
             assert self.output is not None
             stems = [path.stem for path in self.pictures]
             self.output.mkdir(parents=True, exist_ok=True)
-            sinks.append(Pictures(self.pictures))
+            sinks.append(AnnotatedCopies(self.pictures))
             if "yolo" in self.forms:
                 sinks.append(YoloLabels(check_folder(self.output / "labels", claim=True), stems, card.class_names))
             if "crops" in self.forms:

@@ -10,6 +10,7 @@ from fake_backends import make_card, picture, write_onnx
 from typer.testing import CliRunner
 
 from cornernet.cli import app
+from cornernet.engine.backends.engine_card import EngineCard, FileFacts, read_engine_card, write_engine_card
 from cornernet.engine.backends.open import open_backend
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
@@ -32,8 +33,9 @@ def test_evaluate_shows_the_best_threshold_and_writes_it_into_the_model(model, d
     before = onnx.load(model)
     result = run("evaluate", model, data, "--json", tmp_path / "s.json", "--write-threshold")
     assert f"bright={bright['threshold']:.2f}" in result.stderr
-    with open_backend(model) as backend:
-        assert backend.card.score_thresholds == (bright["threshold"], overall["threshold"])
+    backend = open_backend(model)
+    assert backend.card.score_thresholds == (bright["threshold"], overall["threshold"])
+    backend.close()
     after = onnx.load(model)
     for content in (before, after):
         del content.metadata_props[:]
@@ -76,10 +78,22 @@ def test_a_checkpoint_keeps_every_tensor(tmp_path):
     assert path.read_bytes() == once  # equal contents, equal bytes
 
 
+def test_an_engine_s_sidecar_gets_it_and_the_plan_stays(tmp_path):
+    plan = tmp_path / "a.engine"
+    plan.write_bytes(b"plan")
+    facts = FileFacts.of(plan)
+    about = {"flavour": "tensorrt", "version": "10.12", "opt_level": 3, "inspected": "network"}
+    profile = {"min": (1, 128, 128), "opt": (1, 128, 128), "max": (1, 128, 128)}
+    write_engine_card(plan, EngineCard(card=make_card(), engine=facts, onnx=facts, profiles=(profile,), **about))
+    write_card(plan, make_card(score_thresholds=(0.25, 0.5)))
+    assert read_engine_card(plan).card.score_thresholds == (0.25, 0.5)
+    assert plan.read_bytes() == b"plan"
+
+
 def test_files_without_a_card_are_refused(tmp_path):
     bare = write_onnx(tmp_path / "bare.onnx", None)
     with pytest.raises(ExportError, match="no model card"):
         write_card(bare, make_card())
     (tmp_path / "a.bin").write_bytes(np.zeros(9).tobytes())
-    with pytest.raises(ExportError, match="into .safetensors, .onnx and .engine"):
+    with pytest.raises(ExportError, match="a card is written into"):
         write_card(tmp_path / "a.bin", make_card())

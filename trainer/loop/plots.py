@@ -12,6 +12,7 @@ import numpy as np
 
 from cornernet.engine.errors import ImageError
 from cornernet.engine.installation import missing
+from cornernet.engine.printable import printable
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import MARK, write_picture
@@ -70,6 +71,12 @@ def _finish(figure: Figure, axes: Sequence[Any], output: Path) -> None:
     figure.savefig(output, dpi=110, metadata={"Software": MARK})
 
 
+GAP_PX = 16
+"""Between one pair and the next, so that nobody takes a truth for that of its neighbour."""
+
+WHITE = (255, 255, 255)
+
+
 def draw_beside_truth(
     samples: Sequence[Sample],
     found: Sequence[Detections],
@@ -97,10 +104,10 @@ def draw_beside_truth(
             image_size=image.shape[:2],
         )
         tiles = [
-            _tile(image, detections.above(threshold), tile_px, "found", scores=True),
-            _tile(image, truth, tile_px, "truth", scores=False),
+            _tile(image, detections.above(threshold), tile_px, f"found, scores from {threshold:g}", scores=True),
+            _tile(image, truth, tile_px, f"truth of {printable(sample.path.name)}", scores=False),
         ]
-        pairs.append(np.hstack(tiles))
+        pairs.append(cv2.copyMakeBorder(np.hstack(tiles), 0, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=WHITE))
     if not pairs:
         return
     blank = np.full_like(pairs[0], 255)
@@ -122,5 +129,6 @@ def _tile(image: np.ndarray, found: Detections, side_px: int, title: str, *, sco
     drawn = draw_scaled(image, found, side_px / max(image.shape[:2]), scores=scores)[:side_px, :side_px]
     tile = np.full((side_px + 24, side_px + 4, 3), 255, np.uint8)
     tile[22 : 22 + drawn.shape[0], 2 : 2 + drawn.shape[1]] = drawn
-    cv2.putText(tile, title, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
+    shown = title if len(title) <= side_px // 9 else f"{title[: side_px // 9 - 3]}..."  # letters of about 9 px
+    cv2.putText(tile, shown, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
     return tile

@@ -8,7 +8,7 @@ from pathlib import Path
 from cornernet.engine.results.detections import Detections
 
 
-class Pictures:
+class AnnotatedCopies:
     """paths: where the copy of each source goes."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
