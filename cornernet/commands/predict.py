@@ -159,7 +159,7 @@ def run(
         say_what_runs(detector.backend)
         sinks = plan.open(detector, before)
         for sink in sinks:
-            stack.callback(sink.close, complete=True)
+            stack.callback(sink.close)
         bars = stack.enter_context(progress_bars())
         task = bars.add_task("detecting", total=None if videos else len(chosen))
         owners: deque[int] = deque()

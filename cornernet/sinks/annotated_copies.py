@@ -19,5 +19,5 @@ class AnnotatedCopies:
             self._paths[found.index].parent.mkdir(parents=True, exist_ok=True)
             found.save(self._paths[found.index])
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         pass

@@ -66,7 +66,8 @@ class Plan:
     def open(self, detector: Detector, before: Iterable[Detections] = ()) -> list[Sink]:
         """before: what an earlier run found, which tables as a whole hold too."""
         card = detector.card
-        sinks: list[Sink] = []
+        # First of all: where there is no display, nothing of an earlier run is written over.
+        sinks: list[Sink] = [Window()] if self.show else []
         tables: list[Sink] = []
         if "coco" in self.forms:
             tables.append(CocoFile(self._named("coco", "json"), card.class_names, card.category_ids))
@@ -88,8 +89,6 @@ class Plan:
                 sinks.append(Crops(check_folder(self.output / "crops", claim=True), stems))
         if videos := self._videos():
             sinks.append(Videos(videos))
-        if self.show:
-            sinks.append(Window())
         return [*sinks, *tables]
 
     def _videos(self) -> dict[int, tuple[Path, float]]:

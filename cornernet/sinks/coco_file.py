@@ -42,6 +42,6 @@ class CocoFile:
                 }
             )
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         content = {"images": self._images, "annotations": self._annotations, "categories": self._categories}
         write_text_whole(self._path, json.dumps(content) + "\n")

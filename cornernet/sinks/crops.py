@@ -24,5 +24,5 @@ class Crops:
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(folder / f"{self._stems[found.index]}{frame}-{number}.jpg", crop)
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         pass

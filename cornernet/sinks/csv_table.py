@@ -24,7 +24,7 @@ class CsvTable:
             about = [printable(row["path"] or ""), row["index"], row["frame"]]
             self._rows.writerow([*about, *sides, round(row["score"], 5), row["label"], printable(row["name"])])
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         self._file.close()
 
 

@@ -19,7 +19,7 @@ class JsonLines:
     def write(self, found: Detections) -> None:
         self._file.write(found.to_json() + "\n")
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         self._file.close()
 
 

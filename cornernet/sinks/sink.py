@@ -13,5 +13,5 @@ class Sink(Protocol):
     def write(self, found: Detections) -> None:
         """Raises OSError."""
 
-    def close(self, complete: bool) -> None:
-        """complete: False if the run broke off; what is there is kept where it is whole."""
+    def close(self) -> None:
+        """After the last result, or when the run broke off: what is there is kept."""

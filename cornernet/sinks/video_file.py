@@ -37,7 +37,7 @@ class Videos:
             picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         writer.write(picture)
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         """What a camera gave until Ctrl-C is a video too."""
         self._finish()
 

@@ -28,5 +28,5 @@ class Window:
             if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
                 raise KeyboardInterrupt
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         cv2.destroyWindow(TITLE)

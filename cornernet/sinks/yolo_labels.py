@@ -30,5 +30,5 @@ class YoloLabels:
         ]
         (self._folder / f"{self._stems[found.index]}{frame}.txt").write_text("".join(lines), encoding="utf-8")
 
-    def close(self, complete: bool) -> None:
+    def close(self) -> None:
         pass
