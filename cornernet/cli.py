@@ -53,6 +53,7 @@ ELSEWHERE = {
 """An option of ours, and what others call it."""
 
 WITHOUT = {
+    ("device", "gpu", "cuda"): "the runtime takes the GPU there is; CUDA_VISIBLE_DEVICES chooses among several",
     ("source", "input", "images", "img", "image"): "pictures stand behind the model, without an option",
     ("weights", "model", "checkpoint", "engine"): "the model stands first, without an option",
     (
