@@ -56,12 +56,7 @@ WITHOUT = {
     ("device", "gpu", "cuda"): "the runtime takes the GPU there is; CUDA_VISIBLE_DEVICES chooses among several",
     ("source", "input", "images", "img", "image"): "pictures stand behind the model, without an option",
     ("weights", "model", "checkpoint", "engine"): "the model stands first, without an option",
-    (
-        "iou",
-        "iou-thres",
-        "nms",
-        "agnostic-nms",
-    ): "overlapping boxes are weakened by soft-NMS, which has no threshold",
+    ("iou", "iou-thres", "nms"): "overlapping boxes are weakened by soft-NMS, which has no threshold",
 }
 
 

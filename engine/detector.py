@@ -33,7 +33,7 @@ from cornernet.engine.reading.images import (
     expand_sources,
     is_one_image,
 )
-from cornernet.engine.reading.video import is_video
+from cornernet.engine.reading.video import Video, is_video
 from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
@@ -192,8 +192,8 @@ class Detector:
         pixels and one picture a thread. With `keep_images` that bound holds for all pictures up to you.
 
         Args:
-            prefetch: images read ahead of the batch that runs; None: as many as keep the backend busy. For a camera,
-                where what was read ahead is old when its turn comes: 1.
+            prefetch: images read ahead of the batch that runs; None: as many as keep the backend busy, or 1 for a live
+                Video, where what was read ahead is old when its turn comes.
 
         A source that gives nothing for a tenth of a second does not hold up the images before: they run as a short
         batch. What it raises is raised here, after the results before it.
@@ -248,13 +248,15 @@ class Detector:
         if self._closed.is_set():
             raise BackendError("this Detector is closed; open a new one")
         stages = replace(self.stages, keep_images=keep_images)
+        images = Video(images) if is_video(images) else images
         sources = expand_sources(images)
-        one = is_one_image(images) and not is_video(images)
-        if one or isinstance(images, Sequence | np.ndarray):  # it can be looked into without waiting
+        if is_one_image(images) or isinstance(images, Sequence | np.ndarray):  # it can be looked into without waiting
             first = list(islice(sources, 2))
             sources = chain(first, sources)
             if len(first) < 2:
                 return one_after_the_other(stages, sources, batch_size=batch_size, window=window)
+        if prefetch is None and isinstance(images, Video) and images.live:
+            prefetch = 1
         if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
             prefetch = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
         pipeline = Pipeline(
