@@ -43,7 +43,7 @@ def _into_safetensors(model: Path, card: ModelCard) -> None:
                 out.write(len(text).to_bytes(8, "little") + text)
                 shutil.copyfileobj(file, out, 2**24)
 
-        write_whole(model, write)
+        write_whole(model.resolve(), write)  # what a link leads to, not the link
 
 
 def _into_onnx(model: Path, card: ModelCard) -> None:
@@ -56,4 +56,4 @@ def _into_onnx(model: Path, card: ModelCard) -> None:
             break
     else:
         raise ExportError(f"{model}: has no model card to replace")
-    write_whole(model, lambda partial: partial.write_bytes(content.SerializeToString()))
+    write_whole(model.resolve(), lambda partial: partial.write_bytes(content.SerializeToString()))

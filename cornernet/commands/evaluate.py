@@ -85,6 +85,7 @@ def run(
 
     A picture that cannot be read is listed and counts as one without detections.
     """
+    from cornernet.engine.installation import require
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.engine.scoring.evaluation import evaluate
     from cornernet.outputs import check_outputs, json_starting_with, write_text
@@ -102,6 +103,8 @@ def run(
         threads=threads,
         decode=decode,
     )
+    if write_threshold and model.suffix.lower() == ".onnx":
+        require("onnx", "writing thresholds into an ONNX file")  # said before the work, not after it
     data = load_coco(dataset, split, images=images, annotations=annotations)
     file = json or model.with_name(f"{model.name}.{dataset.resolve().name}.{split}.json")
     written = {file: json_starting_with("file")}
