@@ -1,6 +1,5 @@
 """Detections in a user's hands: iterated, indexed, cut out, drawn, saved, shown in a notebook."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -127,15 +126,6 @@ def test_a_line_of_json_is_detections_again():
     for line in ("{}", "[]", "3", '{"detections": [{"box": 3}]}'):
         with pytest.raises(ValueError, match="not a line of detections"):
             Detections.from_json(line)
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("supervision") is None, reason="supervision (extra `viz`) is not installed"
-)
-def test_supervision_itself_takes_them():
-    boxes = two().to_supervision()
-    assert boxes.xyxy.tolist() == two().boxes.tolist() and boxes.class_id.tolist() == [1, 0]
-    assert list(boxes["class_name"]) == ["dog", "cat"]
 
 
 def test_the_package_says_its_version():
