@@ -155,7 +155,8 @@ def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[Imag
     """
     given: Any = images
     if isinstance(images, np.ndarray) or foreign_images.is_tensor(images):
-        several = given.ndim == 4 or (given.ndim == 1 and getattr(given.dtype, "kind", "") in "OSU")
+        axes = getattr(given, "ndim", None)
+        several = axes == 4 or (axes == 1 and getattr(given.dtype, "kind", "") in "OSU")
         given = given if several else [given]
     elif is_one_image(images):
         given = [given]

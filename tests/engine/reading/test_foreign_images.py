@@ -83,6 +83,7 @@ def test_a_batch_of_tensors_and_an_array_of_paths_are_many(detector, tmp_path):
         (Tensor(GOOD.transpose(2, 0, 1)), "Channels first"),
         (Tensor(GOOD.astype(np.float32) / 255), "Floats in"),
         ({"a.png": PNG}, "type dict cannot be used"),
+        (types.SimpleNamespace(__dlpack__=None), "expected (H, W, 3) uint8"),
         (io.BytesIO(b""), "zero bytes"),
         (io.BytesIO(bytes(2**26 + 900_000)), "more than 67908864 bytes"),
         (types.SimpleNamespace(read=lambda size: 3), "gives int, not bytes"),
