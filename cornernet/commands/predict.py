@@ -88,7 +88,7 @@ def run(
     urls: Annotated[bool, typer.Option("--urls", help="Fetch http and https addresses.")] = False,
     every: Annotated[int, typer.Option(min=1, help="Of a video file: one frame of so many.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave out what the JSON lines hold already, and go on behind them.")
+        bool, typer.Option("--resume", help="Go on behind the JSON lines that are there; what failed is tried again.")
     ] = False,
     shard: Annotated[
         str | None,
@@ -182,7 +182,7 @@ def run(
     _summarise(seen, boxes, errors, plan)
     if not boxes and (hint := unusual_canvas(detector)):
         typer.secho(f"  {hint}", fg=typer.colors.YELLOW, err=True)
-    if seen and len(errors) == seen:
+    if seen and len(errors) == seen and not before:
         raise typer.Exit(1)
 
 

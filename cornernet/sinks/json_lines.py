@@ -8,6 +8,7 @@ from typing import IO
 
 from cornernet.engine.errors import OutputError
 from cornernet.engine.results.detections import Detections
+from cornernet.engine.whole_file import write_whole
 
 
 class JsonLines:
@@ -24,18 +25,22 @@ class JsonLines:
 
 
 def read_lines(path: Path) -> list[Detections]:
-    """What an earlier run left. A last line that was not finished is cut off the file. Raises OutputError."""
+    """What an earlier run found. Raises OutputError.
+
+    A last line that was not finished is cut off the file, and so are pictures that failed: they are tried again.
+    """
     if not path.is_file():
         return []
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
+    lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
     try:
-        return [Detections.from_json(line) for line in whole.decode("utf-8").splitlines()]
+        results = [Detections.from_json(line.decode("utf-8")) for line in lines]
     except ValueError as error:
         raise OutputError(f"{path} cannot be continued: {error}. Run without --resume to write it anew") from error
+    kept = b"".join(line for line, found in zip(lines, results, strict=True) if found.error is None)
+    if kept != content:
+        write_whole(path.resolve(), lambda partial: partial.write_bytes(kept))
+    return [found for found in results if found.error is None]
 
 
 def _file(path: Path, mode: str) -> IO[str]:

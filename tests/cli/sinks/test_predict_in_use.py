@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
@@ -139,6 +142,57 @@ def test_a_run_goes_on_where_it_was_killed_and_loses_and_doubles_nothing(model, 
     assert {name: (out / name).read_text() for name in whole} == whole
     assert "6 pictures were done before" in done(*words, "--resume").stderr
     assert {name: (out / name).read_text() for name in whole} == whole
+
+
+def test_pictures_that_failed_are_tried_again(model, photos, tmp_path):
+    good = (photos / "2.png").read_bytes()
+    words = ("predict", model, photos, "--json", tmp_path / "a.jsonl")
+    (photos / "2.png").write_bytes(b"")
+    done(*words)
+    for content, errors in ((b"", 1), (good, 0), (good, 0)):  # a lasting failure is no failure of the rest
+        (photos / "2.png").write_bytes(content)
+        done(*words, "--resume")
+        lines = lines_of(tmp_path / "a.jsonl")
+        assert len(lines) == len({line["path"] for line in lines}) == 6
+        assert sum(line["error"] is not None for line in lines) == errors
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_every_picture_once(model, tmp_path):
+    (tmp_path / "many").mkdir()
+    png = cv2.imencode(".png", picture(100, 120, BOX))[1].tobytes()
+    for number in range(600):
+        (tmp_path / "many" / f"{number}.png").write_bytes(png)
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "cornernet",
+        "predict",
+        model,
+        tmp_path / "many",
+        "-o",
+        out,
+        "--save",
+        "csv",
+        "--resume",
+    ]
+    lines, kills = out / "detections.jsonl", 0
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        before = lines.stat().st_size if lines.exists() else 0
+        while process.poll() is None and (not lines.exists() or lines.stat().st_size <= before):
+            time.sleep(0.01)
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    assert kills > 0
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    names = [line["path"] for line in lines_of(lines)]
+    assert len(names) == len(set(names)) == 600
+    assert len(list(out.glob("*.jpg"))) == 600
+    with (out / "detections.csv").open() as file:
+        assert len({row["path"] for row in csv.DictReader(file)}) == 600
 
 
 def test_what_cannot_be_resumed_is_said(model, photos, clip, tmp_path):
