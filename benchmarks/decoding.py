@@ -23,7 +23,7 @@ import numpy as np
 from cornernet.benchmarks.latency.pictures import draw_picture
 from cornernet.engine.detector import Detector
 from cornernet.engine.machine import machine_facts
-from cornernet.engine.reading.images import read_image, read_reduced
+from cornernet.engine.reading.images import Rules, read_image, read_reduced
 from cornernet.engine.reading.preprocess import place_on_canvas
 from cornernet.engine.running.opencv_threads import opencv_alone
 from cornernet.engine.scoring.coco import CocoDataset, load_coco
@@ -73,7 +73,7 @@ def time_decoding(detector: Detector, repeats: int) -> dict[str, float]:
         for _ in range(repeats):
             for name, reduction in (("exact", lambda size: 1), ("fast", plan.reduction)):
                 start = time.perf_counter()
-                pixels, size = read_reduced(data, reduction=reduction)
+                pixels, size = read_reduced(data, Rules(), reduction=reduction)
                 place_on_canvas(pixels, plan.placements(size)[0], detector.card, detector.protocol)
                 times[name].append((time.perf_counter() - start) * 1000)
     return {name: min(values) for name, values in times.items()}

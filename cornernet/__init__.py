@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from cornernet.engine.model_card import ModelCard
     from cornernet.engine.protocol import Protocol
     from cornernet.engine.reading.images import read_image
+    from cornernet.engine.reading.video import Video
     from cornernet.engine.results.detections import Detections
+
+    __version__: str
 
 __all__ = [
     "BackendError",
@@ -33,6 +36,7 @@ __all__ = [
     "ModelCard",
     "ModelError",
     "Protocol",
+    "Video",
     "read_image",
 ]
 
@@ -71,6 +75,10 @@ _enter_openers()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cornernet")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("cornernet.engine"), name)

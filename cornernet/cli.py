@@ -12,7 +12,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cornernet.engine.errors import CornerNetError
 from cornernet.engine.installation import EXTRA_OF_PACKAGE, install
@@ -37,6 +37,46 @@ VERBS = (
 """In the order of the work. A verb is offered if its module exists."""
 
 
+UsageError: Any = typer.BadParameter.__base__
+"""Of the click that typer brings: newer ones have it inside."""
+
+ELSEWHERE = {
+    "--threshold": ("conf", "conf-thres", "conf-threshold", "confidence", "score-thr", "score-threshold", "thresh"),
+    "--size": ("imgsz", "img-size", "image-size", "input-size", "resolution"),
+    "--batch-size": ("batch", "bs"),
+    "--output": ("out", "out-dir", "output-dir", "save-dir", "project"),
+    "--save yolo": ("save-txt",),
+    "--save crops": ("save-crop", "save-crops"),
+    "--save csv": ("save-csv",),
+    "--every": ("vid-stride", "frame-skip"),
+    "--classes": ("class", "filter-class"),
+    "--learning-rate": ("lr", "lr0"),
+}
+"""An option of ours, and what others call it."""
+
+WITHOUT = {
+    ("device", "gpu", "cuda"): "the runtime takes the GPU there is; CUDA_VISIBLE_DEVICES chooses among several",
+    ("source", "input", "images", "img", "image"): "pictures stand behind the model, without an option",
+    ("weights", "model", "checkpoint", "engine"): "the model stands first, without an option",
+    ("iou", "iou-thres", "nms"): "overlapping boxes are weakened by soft-NMS, which has no threshold",
+}
+
+
+def _name_the_own_option(error: Any) -> None:
+    """Into the message about an option that others have: what it is called here."""
+    given = getattr(error, "option_name", None)
+    if given is None or error.ctx is None:
+        return
+    word = str(given).lstrip("-").replace("_", "-")
+    options = {option for parameter in error.ctx.command.params for option in parameter.opts}
+    for ours, theirs in ELSEWHERE.items():
+        if word in theirs and ours.split()[0] in options:
+            error.message, error.possibilities = f"No such option: {given}. Here it is called {ours}", None
+    for theirs, why in WITHOUT.items():
+        if word in theirs and f"--{word}" not in options:
+            error.message, error.possibilities = f"No such option: {given}: {why}", None
+
+
 class _Verbs(TyperGroup):
     """The group of verbs; the one place where exceptions become exit codes."""
 
@@ -55,6 +95,9 @@ class _Verbs(TyperGroup):
             if sys.stdout is not None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
+        except UsageError as error:
+            _name_the_own_option(error)
+            raise
         except (CornerNetError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
@@ -108,6 +151,21 @@ def options(
     """
 
 
+class _Verb(TyperCommand):
+    """A verb whose help texts are shown as they are: `[px]` is a unit here, and no markup."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.help = _unmarked(self.help)
+        for parameter in self.params:
+            if getattr(parameter, "help", None):
+                parameter.help = _unmarked(parameter.help)  # type: ignore[attr-defined]
+
+
+def _unmarked(text: str | None) -> str | None:
+    return text.replace("[", r"\[") if text else text
+
+
 def _epilog(examples: str) -> str:
     """Examples as a block whose lines stay lines: a blank line between paragraphs is what rich help keeps."""
     lines = [line for line in examples.strip().splitlines() if line.strip()]
@@ -123,9 +181,11 @@ def _register() -> None:
         module = importlib.import_module(name)
         summary = (module.__doc__ or "").strip().partition("\n")[0]  # none under python -OO
         if hasattr(module, "app"):  # a verb with verbs of its own
+            for command in module.app.registered_commands:
+                command.cls = _Verb
             app.add_typer(module.app, name=verb, short_help=summary, epilog=_epilog(module.EXAMPLES))
             continue
-        app.command(verb, short_help=summary, epilog=_epilog(module.EXAMPLES))(module.run)
+        app.command(verb, cls=_Verb, short_help=summary, epilog=_epilog(module.EXAMPLES))(module.run)
 
 
 _register()

@@ -32,13 +32,36 @@ PRECISIONS = ("fp32", "fp16", "bf16", "auto")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """'HEIGHTxWIDTH' [px] -> (height, width). Raises BadParameter (exit code 2)."""
+    """'HEIGHTxWIDTH' [px] -> (height, width); one number is a square. Raises BadParameter (exit code 2)."""
     if text is None:
         return None
-    height, _, width = text.lower().partition("x")
+    height, _, width = text.lower().partition("x") if "x" in text.lower() else (text, "", text)
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise typer.BadParameter(f"size is {text!r}; expected HEIGHTxWIDTH in pixels, such as 384x512")
+        raise typer.BadParameter(f"size is {text!r}; expected HEIGHTxWIDTH in pixels, such as 384x512, or one number")
     return int(height), int(width)
+
+
+def parse_threshold(text: str | None) -> float | dict[str, float] | None:
+    """'0.4' -> 0.4; 'RBC=.35,WBC=.3' -> a number for each of these classes. Raises BadParameter (exit code 2)."""
+    if text is None:
+        return None
+    numbers: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.rpartition("=")
+        try:
+            numbers[name.strip()] = float(value)
+        except ValueError:
+            numbers[name.strip()] = -1
+    if not all(0 <= number <= 1 for number in numbers.values()) or ("" in numbers and len(numbers) > 1):
+        raise typer.BadParameter(
+            f"threshold is {text!r}; expected a number from 0 to 1, or numbers of classes such as cat=0.35,dog=0.3"
+        )
+    return numbers.get("", numbers)
+
+
+def parse_names(text: str | None) -> list[str] | None:
+    """'cat,dog' -> ['cat', 'dog']; None stays None."""
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def parse_numbers(text: str, kind: Callable[[str], Number], name: str) -> tuple[Number, ...]:
@@ -97,7 +120,7 @@ ResizeRule = Annotated[
         "training size is known and the protocol is default; original with the other protocols.",
     ),
 ]
-CanvasSize = Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH [px].")]
+CanvasSize = Annotated[str | None, typer.Option(help="Canvas for fit, HEIGHTxWIDTH or one side [px].")]
 Mirror = Annotated[
     bool | None,
     typer.Option(

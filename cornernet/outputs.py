@@ -61,6 +61,21 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{printable(path)}: cannot be written: no permission")
 
 
+def check_folder(folder: Path, *, claim: bool = False) -> Path:
+    """A folder that is only ours: new, empty, or claimed by an earlier run. claim: make it so.
+
+    Raises OutputError: it holds files of somebody else.
+    """
+    mark = folder / ".cornernet"
+    if folder.is_dir() and not mark.exists() and next(folder.iterdir(), None) is not None:
+        raise OutputError(f"{printable(folder)} holds files that this command did not make; choose another folder")
+    check_writable(mark)
+    if claim:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    return folder
+
+
 def picture_names(sources: Sequence[Path], folder: Path, ours: Ours) -> list[Path]:
     """A file in `folder` for the annotated copy of each source, none of them anybody else's.
 

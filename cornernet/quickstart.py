@@ -158,7 +158,7 @@ def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path)
     lines = []
     for sample, detections in zip(data.samples, found, strict=True):
         lines.append(detections.to_json())
-        picture = draw_scaled(read_image(sample.path), detections.above(0.5), 3)
+        picture = draw_scaled(read_image(sample.path), detections, 3)
         write_picture(folder / f"{sample.path.stem}.jpg", picture)
     write_text_whole(folder / "detections.jsonl", "\n".join(lines) + "\n")
     draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png")

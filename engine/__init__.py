@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cornernet.engine.model_card import ModelCard
     from cornernet.engine.protocol import Protocol
     from cornernet.engine.reading.images import read_image
+    from cornernet.engine.reading.video import Video
     from cornernet.engine.results.detections import Detections
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ModelError",
     "Protocol",
     "RawDetections",
+    "Video",
     "open_backend",
     "read_image",
 ]
@@ -45,6 +47,7 @@ _HOMES = {
     "ModelError": "errors",
     "Protocol": "protocol",
     "RawDetections": "backends",
+    "Video": "reading.video",
     "open_backend": "backends.open",
     "read_image": "reading.images",
 }

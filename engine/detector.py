@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
@@ -26,11 +28,19 @@ from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
 from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS
-from cornernet.engine.reading.images import ImageSource, expand_sources
+from cornernet.engine.reading.images import (
+    ChannelOrder,
+    ImageSource,
+    Rules,
+    expand_sources,
+    is_one_image,
+)
+from cornernet.engine.reading.video import Video, is_video
 from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
+from cornernet.engine.results.thresholds import Threshold, class_labels, score_thresholds
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.overlapped import Pipeline
@@ -53,12 +63,16 @@ MOST_AHEAD = 65536
 class Detector:
     """A model, and how images go through it. Thread-safe; a context manager.
 
+    Defaults are those of the command line. Sizes: scaled to the canvas of training where the card knows it, else as
+    they are. Scores: from the card's thresholds on (`cornernet evaluate --write-threshold` measures them), else from
+    0.3 on; evaluation alone, which has to see every box, takes all unless a threshold is given.
+
     Args:
         model: path of an ONNX file, a TensorRT engine or a checkpoint, or a Backend that is already open (it is then
             closed by its owner).
         resize: "original" keeps each image's resolution, the paper's protocol; "fit" scales every image to one canvas,
-            so that images of any size share batches. None, as the command line: "fit" where a size is given or the card
-            knows the canvas of training, unless the protocol is another project's.
+            so that images of any size share batches. None: "fit" where a size is given or the card knows the canvas of
+            training, unless the protocol is another project's.
         size: (height, width) [px] of the canvas for "fit"; default the card's usual one, that of training.
         canvas: how "original" pads, see Protocol.canvas; None: as the protocol says.
         protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
@@ -66,8 +80,12 @@ class Detector:
         scales: run the image at each of these factors (with "fit": on the canvas times each) and merge.
         soft_nms: "gaussian", "linear", "hard", or None to keep overlapping boxes.
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
-        max_per_image, score_threshold: what is kept of each image.
+        max_per_image: the best so many of each image are kept.
+        score_threshold: of those, the ones with at least this score; one number, or {class name: number} for some.
+        classes: names of the classes to look for; None: all.
         max_pixels: larger pictures are refused before they are decoded.
+        channel_order: of arrays and tensors that are handed in; files and PIL images know theirs.
+        allow_urls: fetch pictures from http and https addresses, at most 64 MiB in a minute each.
         runtime, precision: of a .onnx file, see `open_backend`. None: ONNX Runtime, as the file says; runtime="auto":
             what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
         device: "cpu", "cuda" or "cuda:1"; None: the runtime's own choice.
@@ -93,8 +111,11 @@ class Detector:
         soft_nms: Method | None = "gaussian",
         merge_exponent: float | None = None,
         max_per_image: int = 100,
-        score_threshold: float = 0.0,
+        score_threshold: Threshold | None = None,
+        classes: Sequence[str] | None = None,
         max_pixels: int = MAX_PIXELS,
+        channel_order: ChannelOrder = "bgr",
+        allow_urls: bool = False,
         decode: Decode = "exact",
         threads: int | None = None,
         runtime: Runtime | None = None,
@@ -104,17 +125,18 @@ class Detector:
     ) -> None:
         self.protocol: Protocol = find_protocol(protocol, canvas=canvas)
         choice("decode", decode, ("exact", "fast"))
-        suppression = Suppression(
-            method=soft_nms,
-            merge_exponent=merge_exponent,
-            max_per_image=max_per_image,
-            score_threshold=score_threshold,
-        )
         max_pixels = integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
         self._owns_backend = isinstance(model, str | PathLike)
         options = {"runtime": runtime, "precision": precision, "device": device, **backend_options}
         self._backend = _open(model, threads, options)
         try:
+            suppression = Suppression(
+                method=soft_nms,
+                merge_exponent=merge_exponent,
+                max_per_image=max_per_image,
+                score_threshold=score_thresholds(score_threshold, self.card),
+                labels=class_labels(classes, self.card),
+            )
             plan = ViewPlan(
                 card=self.card,
                 protocol=self.protocol,
@@ -128,7 +150,9 @@ class Detector:
                 self._backend.close()
             raise
         # Public for benchmarks, which run the same stages in another way.
-        self.stages = Stages(self._backend, self.protocol, plan, suppression, max_pixels, decode)
+        rules = Rules(max_pixels, channel_order, allow_urls)
+        self.stages = Stages(self._backend, self.protocol, plan, suppression, rules, decode)
+        self._asked_threshold = score_threshold
         self._memory = Memory(self._backend)
         self._closed = threading.Event()
 
@@ -142,19 +166,23 @@ class Detector:
         """The runtime that runs the model."""
         return self._backend
 
-    def predict(self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 8) -> list[Detections]:
+    def predict(
+        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 8, keep_images: bool = False
+    ) -> list[Detections]:
         """One result per image, in order.
 
         Args:
-            images: paths, directories, globs, bytes of image files, arrays (H, W, 3) uint8 BGR; one of them or any
-                mixture. Arrays are not copied: do not overwrite one before its result is there.
+            images: paths, directories, globs, videos; bytes or open files of pictures; arrays (H, W, 3) uint8, tensors
+                and PIL images; one of them or any mixture. Arrays are not copied: do not overwrite one before its
+                result is there.
             batch_size: canvases that the model gets at once; canvases of one size only.
+            keep_images: each result carries its picture as `.image`, for drawing and crops.
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
         batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
         window = batch_size * (1 if self.stages.plan.fit else WINDOW_BATCHES)
-        return list(self._detect(images, batch_size, window, prefetch=None, patience=None))
+        return list(self._detect(images, batch_size, window, None, None, keep_images))
 
     def stream(
         self,
@@ -162,17 +190,18 @@ class Detector:
         *,
         batch_size: int = 1,
         prefetch: int | None = None,
+        keep_images: bool = False,
     ) -> Iterator[Detections]:
         """The same, one result after the other, for sources without end.
 
         Reading, placing, running and post-processing overlap, in threads that end with the iterator: close it, or use
         it up. Memory does not grow with the number of images: at most `batch_size + prefetch` of them are anywhere
         between the source and you, and of those that were read and do not lie on their canvas yet at most `max_pixels`
-        pixels and one picture a thread.
+        pixels and one picture a thread. With `keep_images` that bound holds for all pictures up to you.
 
         Args:
-            prefetch: images read ahead of the batch that runs; None: as many as keep the backend busy. For a camera,
-                where what was read ahead is old when its turn comes: 1.
+            prefetch: images read ahead of the batch that runs; None: as many as keep the backend busy, or 1 for a live
+                Video, where what was read ahead is old when its turn comes.
 
         A source that gives nothing for a tenth of a second does not hold up the images before: they run as a short
         batch. What it raises is raised here, after the results before it.
@@ -180,7 +209,16 @@ class Detector:
         batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
         if prefetch is not None:
             prefetch = integer("prefetch", prefetch, least=1, most=MOST_AHEAD)
-        return self._detect(images, batch_size, batch_size, prefetch, PATIENCE_SECONDS)
+        return self._detect(images, batch_size, batch_size, prefetch, PATIENCE_SECONDS, keep_images)
+
+    def for_evaluation(self) -> Detector:
+        """The same, keeping boxes of every score unless a threshold was asked for. It is closed with this one."""
+        if self._asked_threshold is not None:
+            return self
+        every = copy(self)
+        every._owns_backend = False
+        every.stages = replace(self.stages, suppression=replace(self.stages.suppression, score_threshold=0.0))
+        return every
 
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
         """Run one empty batch, so that the first real one does not pay for allocation and kernel selection.
@@ -215,19 +253,24 @@ class Detector:
         window: int,
         prefetch: int | None,
         patience: float | None,
+        keep_images: bool,
     ) -> Iterator[Detections]:
         if self._closed.is_set():
             raise BackendError("this Detector is closed; open a new one")
+        stages = replace(self.stages, keep_images=keep_images)
+        images = Video(images) if is_video(images) else images
         sources = expand_sources(images)
-        if isinstance(images, Sequence | np.ndarray | PathLike):  # it can be looked into without waiting
+        if is_one_image(images) or isinstance(images, Sequence | np.ndarray):  # it can be looked into without waiting
             first = list(islice(sources, 2))
             sources = chain(first, sources)
             if len(first) < 2:
-                return one_after_the_other(self.stages, sources, batch_size=batch_size, window=window)
+                return one_after_the_other(stages, sources, batch_size=batch_size, window=window)
+        if prefetch is None and isinstance(images, Video) and images.live:
+            prefetch = 1
         if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
             prefetch = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
         pipeline = Pipeline(
-            self.stages,
+            stages,
             self._memory,
             sources,
             batch_size=batch_size,

@@ -34,6 +34,7 @@ _Mean = Annotated[float, Field(ge=-1000, le=1000)]
 _Deviation = Annotated[float, Field(ge=1e-6, le=1000)]
 _Byte = Annotated[int, Field(ge=0, le=255)]
 _Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
+_Score = Annotated[float, Field(ge=0, le=1)]
 _CategoryId = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
@@ -64,6 +65,8 @@ class ModelCard(_Frozen):
     max_size:  longest canvas side the file accepts [px]; bounds the corner pooling kernels.
     train_size: (height, width) [px] of the training canvas; None: unknown.
     test_mirror: whether the project of the weights tests with the mirrored view too; None: it says nothing of its own.
+    score_thresholds: per class the lowest score that is worth showing, as `cornernet evaluate --write-threshold` finds
+        it; None: nobody measured it.
     trained_mirror: how training mirrored a corner x on a canvas of width W, which is how the network sees mirrored
         images: "edges" W - x (this project, mmdetection), "pixels" W - 1 - x (the official code).
     """
@@ -81,6 +84,7 @@ class ModelCard(_Frozen):
     max_size: _Side = 1024
     train_size: tuple[_Side, _Side] | None = None
     test_mirror: bool | None = None
+    score_thresholds: tuple[_Score, ...] | None = None
     trained_mirror: Literal["edges", "pixels"] = "edges"
     decoder: Decoder = Decoder()
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
@@ -94,6 +98,8 @@ class ModelCard(_Frozen):
     def _agrees_with_itself(self) -> ModelCard:
         if len(self.class_names) != len(self.category_ids):
             raise ValueError(f"{len(self.class_names)} class names but {len(self.category_ids)} category ids")
+        if self.score_thresholds is not None and len(self.score_thresholds) != len(self.class_names):
+            raise ValueError(f"{len(self.class_names)} class names but {len(self.score_thresholds)} score thresholds")
         if len(set(self.category_ids)) < len(self.category_ids):
             raise ValueError("two classes have the same category id")
         if self.size_multiple % self.stride:
@@ -122,7 +128,8 @@ class ModelCard(_Frozen):
     def to_json(self) -> str:
         """The card as it is stored. A field newer than format 1 that says nothing is left out: older versions, which
         refuse what they do not know, read the file too."""
-        return self.model_dump_json(exclude={"test_mirror"} if self.test_mirror is None else None)
+        newer = ("test_mirror", "score_thresholds")
+        return self.model_dump_json(exclude={name for name in newer if getattr(self, name) is None})
 
     @classmethod
     def from_json(cls, text: str, *, origin: str) -> ModelCard:

@@ -120,7 +120,7 @@ def _opened(model: onnx.ModelProto) -> Iterator[Detector]:
         path.write_bytes(model.SerializeToString())
         backend = OnnxRuntimeBackend(path, providers=["CPUExecutionProvider"])
         try:
-            with Detector(backend) as detector:
+            with Detector(backend, score_threshold=0) as detector:
                 yield detector
         finally:
             backend.close()

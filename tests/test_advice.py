@@ -14,6 +14,7 @@ GROUP = typer.main.get_command(app)
 OTHER_PROGRAMS = {
     "--build": "cmake",
     "--force-reinstall": "pip",
+    "--no-deps": "pip",
     "--nproc-per-node": "torchrun",
     "--help": "each verb",
     "--format": "nvidia-smi",

@@ -43,6 +43,10 @@ def desk(tmp_path_factory):
     (folder / "photos").mkdir()
     for picture in sorted((folder / "data" / "mine" / "images").glob("test_*")):
         shutil.copy(picture, folder / "photos")
+    clip = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (128, 128))
+    for picture in sorted((folder / "photos").iterdir()):
+        clip.write(cv2.resize(cv2.imread(str(picture)), (128, 128)))
+    clip.release()
     return folder
 
 
@@ -50,11 +54,13 @@ def test_the_commands_on_your_own_pictures_run_as_written_and_so_does_the_python
     own = next(block for block in blocks("bash") if "cornernet train" in block)
     commands = [line for line in own.splitlines() if line.startswith("cornernet ")]
     assert [command.split()[1] for command in commands] == ["train", "export", "predict", "evaluate", "benchmark"]
-    for command in commands:
+    daily = next(block for block in blocks("bash") if "clip_found.mp4" in block)
+    for command in [*commands, *daily.splitlines()]:
         program, *arguments = shlex.split(command)
         done = subprocess.run([BIN / program, *arguments], cwd=desk, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-    assert len(list((desk / "found").glob("*.jpg"))) == 3
+    assert len(list((desk / "found").glob("*.jpg"))) == 3 and (desk / "clip_found.mp4").is_file()
+    assert (desk / "found/coco.json").is_file() and (desk / "found/labels/classes.txt").is_file()
     (python,) = blocks("python")
     done = subprocess.run([sys.executable, "-c", python], cwd=desk, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

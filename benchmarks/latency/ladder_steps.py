@@ -90,7 +90,7 @@ def measure_step(
     start = time.perf_counter()
     backend = STEPS[step](stem)
     opened = time.perf_counter() - start
-    detector = Detector(backend, resize="fit", size=size)
+    detector = Detector(backend, resize="fit", size=size, score_threshold=0)
     chosen = [files[place % len(files)] for place in range(batch)]
     pictures = detector.predict(chosen, batch_size=batch)
     errors = [found.error for found in pictures if found.error is not None]

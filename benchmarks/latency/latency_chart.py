@@ -45,7 +45,7 @@ def draw_chart(report: Report, path: Path) -> None:
         text = f"{row.images_per_s:.3g} img/s" + (f", {row.speed:.2f}x" if len(report.models) > 1 else "")
         if far > edge:
             axes.plot(edge, place, marker=">", markersize=5, color=INK, linestyle="none")
-            text += f" (p99 {far:.0f} ms)"
+            text += f" (p99 beyond the edge: {far:.0f} ms)"
         where = (max(left, min(far, edge)), place)
         axes.annotate(text, where, (6, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(places, labels, fontsize=8)

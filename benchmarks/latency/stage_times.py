@@ -50,7 +50,7 @@ class Subject:
     warm_up: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.detector = Detector(self.backend, resize="fit", size=self.size)
+        self.detector = Detector(self.backend, resize="fit", size=self.size, score_threshold=0)
 
 
 def time_stages(backend: Backend, size: Size, files: Sequence[Path]) -> dict[str, float]:

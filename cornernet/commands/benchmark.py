@@ -90,7 +90,8 @@ def run(
             ),
         )
     output.mkdir(parents=True, exist_ok=True)
+    replaced = " (in place of an earlier one)" if table.exists() else ""
     report.print(make_console())
     report.write(table)
     draw_chart(report, chart)
-    typer.echo(f"-> {printable(table)}, {printable(chart)}")
+    typer.echo(f"-> {printable(table)}, {printable(chart)}{replaced}")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+import cornernet
 from cornernet.engine.installation import EXTRA_OF_PACKAGE, ONNX_RUNTIME, install
 
 EXAMPLES = """
@@ -14,6 +15,9 @@ cornernet doctor --json
 # which runtime and precision is fastest for this file; --runtime auto knows it afterwards
 cornernet doctor model.onnx
 """
+
+
+PLUGINS_NEED = "needs nvcc and TensorRT headers"
 
 
 class Finding(NamedTuple):
@@ -166,7 +170,10 @@ def _plugins() -> Finding:
     from cornernet.engine.backends.trt_api import driver_problem, find_plugin_library
     from cornernet.engine.errors import BackendError
 
-    advice = f"CORNERNET_PLUGINS=1 {install()} (needs nvcc and TensorRT headers)"
+    checkout = Path(cornernet.__file__).resolve().parents[1] / "CMakeLists.txt"
+    advice = f"CORNERNET_PLUGINS=1 pip install --force-reinstall --no-deps . in the checkout ({PLUGINS_NEED})"
+    if checkout.is_file():  # an editable install takes the library from build/ and compiles nothing itself
+        advice = f"cmake -B build && cmake --build build -j2 in {checkout.parent} ({PLUGINS_NEED})"
     try:
         library = find_plugin_library()
     except BackendError as error:

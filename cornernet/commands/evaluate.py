@@ -1,4 +1,4 @@
-"""Score a model on a data set: the twelve COCO numbers and AP per class."""
+"""Score a model on a data set: the twelve COCO numbers, AP and the best threshold per class."""
 
 import json as json_module
 from pathlib import Path
@@ -31,6 +31,7 @@ from cornernet.terminal import make_console
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cornernet.engine.model_card import ModelCard
     from cornernet.engine.scoring.evaluation import EvaluationReport, Stats
 
 EXAMPLES = """
@@ -40,6 +41,8 @@ cornernet evaluate runs/shapes/best.safetensors data/shapes --split val
 cornernet evaluate model.onnx coco --split val2017 --protocol official --mirror
 cornernet evaluate model.onnx coco --split val2017 --protocol official --scales 0.5,0.75,1,1.25,1.5 --merge
 cornernet evaluate model.onnx coco --split val2017 --results results.json
+# measure from which score on boxes are worth showing, and let the model say so
+cornernet evaluate model.onnx data/shapes --split val --write-threshold
 """
 
 LISTED_NOTES = 10
@@ -71,14 +74,20 @@ def run(
         ),
     ] = "auto",
     results: Annotated[Path | None, typer.Option(help="Write the detections as a COCO result file.")] = None,
+    write_threshold: Annotated[
+        bool,
+        typer.Option("--write-threshold", help="Keep each class's best threshold in the model: predict's new default."),
+    ] = False,
     json: Annotated[
-        Path | None, typer.Option("--json", help="File for the numbers; default MODEL.SPLIT.json beside the model.")
+        Path | None,
+        typer.Option("--json", help="File for the numbers; default MODEL.DATASET.SPLIT.json beside it."),
     ] = None,
 ) -> None:
     """Detect on every picture of the split and score by the COCO protocol.
 
     A picture that cannot be read is listed and counts as one without detections.
     """
+    from cornernet.engine.installation import require
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.engine.scoring.evaluation import evaluate
     from cornernet.outputs import check_outputs, json_starting_with, write_text
@@ -97,8 +106,10 @@ def run(
         device=device,
         decode=decode,
     )
+    if write_threshold and model.suffix.lower() == ".onnx":
+        require("onnx", "writing thresholds into an ONNX file")  # said before the work, not after it
     data = load_coco(dataset, split, images=images, annotations=annotations)
-    file = json or model.with_name(f"{model.name}.{split}.json")
+    file = json or model.with_name(f"{model.name}.{dataset.resolve().name}.{split}.json")
     written = {file: json_starting_with("file")}
     if results is not None:
         written[results] = json_starting_with("image_id")
@@ -117,13 +128,15 @@ def run(
     # Printed first: an hour's work is not to be lost because a file cannot be written.
     console = make_console()
     console.print(_overall(report.stats))
-    console.print(_by_class(report.stats))
+    console.print(_by_class(report))
     _print_notes(report)
     content = {"file": printable(model), **ran, "settings": settings, **report.to_dict()}
     write_text(file, json_module.dumps(content, indent=1) + "\n")
     if results is not None:
         write_text(results, json_module.dumps(report.results))
     names = ", ".join(map(printable, written))
+    if write_threshold:
+        _write_thresholds(model, detector.card, report)
     typer.echo(f"{report.stats.images} pictures, {report.stats.objects} objects -> {names}")
 
 
@@ -139,15 +152,44 @@ def _overall(stats: "Stats") -> "Table":
     return table
 
 
-def _by_class(stats: "Stats") -> "Table":
+def _write_thresholds(model: Path, card: "ModelCard", report: "EvaluationReport") -> None:
+    """Into the model's card. A class that was never found rightly gets the threshold of all together."""
+    from cornernet.engine.errors import DatasetError
+    from cornernet.export.write_card import write_card
+
+    if not report.best_f1:
+        raise DatasetError("no box was right, so there is no threshold to write; the model was left as it was")
+    overall, *classes = report.best_f1
+    measured = {best.name.casefold(): best.threshold for best in classes}
+    thresholds = tuple(measured.get(name.casefold(), overall.threshold) for name in card.class_names)
+    write_card(model, card.model_copy(update={"score_thresholds": thresholds}))
+    listed = [f"{name}={value:.2f}" for name, value in zip(card.class_names, thresholds)]
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    typer.echo(f"thresholds in {printable(model)}: {', '.join(listed[:10])}{more}", err=True)
+
+
+def _by_class(report: "EvaluationReport") -> "Table":
+    """AP, and what predict shows with the best threshold of each class; the last row: one threshold for all."""
     from rich.table import Table
 
+    best = {entry.category_id: entry for entry in report.best_f1}
     table = Table()
     table.add_column("class")
-    for head in ("objects", "AP", "AP50", "AR100"):
+    for head in ("objects", "AP", "AP50", "AR100", "best F1", "at threshold", "precision", "recall"):
         table.add_column(head, justify="right")
-    for entry in stats.per_class:
-        table.add_row(entry.name, str(entry.objects), _number(entry.AP), _number(entry.AP50), _number(entry.AR100))
+
+    def shown(category_id: int | None) -> list[str]:
+        found = best.get(category_id)
+        return (
+            ["-"] * 4 if found is None else [*map(_number, (found.F1, found.threshold, found.precision, found.recall))]
+        )
+
+    for entry in report.stats.per_class:
+        numbers = map(_number, (entry.AP, entry.AP50, entry.AR100))
+        table.add_row(entry.name, str(entry.objects), *numbers, *shown(entry.category_id))
+    stats = report.stats
+    numbers = map(_number, (stats["AP"], stats["AP50"], stats["AR100"]))
+    table.add_row("all", str(stats.objects), *numbers, *shown(None))
     return table
 
 
@@ -156,8 +198,10 @@ def _number(value: float) -> str:
 
 
 def _print_notes(report: "EvaluationReport") -> None:
+    from cornernet.engine.scoring.problem_groups import grouped
+
     failures = [message for _, message in report.errors]
-    for kind, lines in (("could not be used", failures), ("note", list(report.notes))):
+    for kind, lines in (("could not be used", failures), ("note", grouped(report.notes))):
         for line in lines[:LISTED_NOTES]:
             typer.secho(f"{kind}: {line}", fg=typer.colors.YELLOW, err=True)
         if len(lines) > LISTED_NOTES:

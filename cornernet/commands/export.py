@@ -57,6 +57,11 @@ def run(
     from cornernet.outputs import carries_card, check_outputs
     from cornernet.terminal import make_console
 
+    if output.suffix.lower() in (".engine", ".plan", ".safetensors"):
+        raise typer.BadParameter(
+            f"{output.name}: this writes ONNX; expected a name that ends in .onnx. An engine is built from it: "
+            f"`cornernet build {output.stem}.onnx -o {output.name}`"
+        )
     if precision == "int8" and (calibrate is None or outputs == "heads"):
         raise typer.BadParameter("--precision int8 needs --calibrate FOLDER, and --outputs detections")
     if precision != "int8" and (calibrate is not None or data is not None):

@@ -59,6 +59,7 @@ def _lines(card: "ModelCard", facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("classes", f"{len(card.class_names)}: {names}"),
         ("input", f"{card.channel_order} uint8; sides a multiple of {card.size_multiple} up to {card.max_size} px"),
         ("trained at", "unknown" if card.train_size is None else "{}x{} (height x width)".format(*card.train_size)),
+        ("thresholds", _thresholds(card)),
         ("decoder", f"{decoder.top_k} corners per branch, {decoder.num_dets} rows, distance {decoder.max_distance:g}"),
         ("parameters", "unknown" if parameters is None else f"{parameters:,}"),
         ("cost", ", ".join(f"{gmacs:.1f} GMAC at {size}" for size, gmacs in card.gmacs.items()) or "unknown"),
@@ -68,6 +69,13 @@ def _lines(card: "ModelCard", facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("source", card.source or "unknown"),
     ]
     return lines
+
+
+def _thresholds(card: "ModelCard") -> str:
+    if card.score_thresholds is None:
+        return "not measured, 0.3; `cornernet evaluate --write-threshold` measures them"
+    named = [f"{name}={value:.2f}" for name, value in zip(card.class_names, card.score_thresholds)]
+    return ", ".join(named[:10]) + (f" and {len(named) - 10} more" if len(named) > 10 else "")
 
 
 def _operators(facts: dict[str, Any]) -> str:

@@ -1,13 +1,13 @@
-"""Detect objects in pictures: annotated copies and JSON lines."""
+"""Detect objects in pictures and videos: annotated copies, JSON lines, COCO, CSV, YOLO labels, crops."""
 
-import sys
+from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cornernet.engine.errors import OutputError
 from cornernet.engine.printable import printable
 from cornernet.options import (
     BatchSize,
@@ -24,16 +24,28 @@ from cornernet.options import (
     Scales,
     Threads,
     detector_settings,
+    parse_names,
+    parse_threshold,
+    parse_words,
     progress_bars,
     say_what_runs,
 )
 
 if TYPE_CHECKING:
-    from cornernet.engine.results.detections import Detections
+    from cornernet.engine.detector import Detector
+    from cornernet.sinks.choose import Plan
 
 EXAMPLES = """
 cornernet predict model.onnx photos/ -o found
 cornernet predict model.onnx a.jpg b.png 'more/*.jpg' -o found --threshold 0.5
+# some classes, each with its own threshold; tables and labels beside the pictures
+cornernet predict model.onnx photos/ -o found --classes cat,dog --threshold cat=.35 --save coco,csv,yolo,crops
+# a video, a camera in a window
+cornernet predict model.onnx clip.mp4 -o clip_found.mp4
+cornernet predict model.onnx 0 --show
+# ten thousand pictures: go on after Ctrl-C; or four machines, each a quarter
+cornernet predict model.onnx archive/ -o found --recursive --resume
+cornernet predict model.onnx archive/ -o found --recursive --shard 1/4
 # JSON lines to a pipe, no pictures
 cornernet predict model.onnx photos/ --json - | head -1
 # the paper's multi-scale test, mirrored views included
@@ -44,16 +56,45 @@ cornernet predict model.onnx photos/ -o found --runtime auto --precision auto
 
 LISTED_ERRORS = 20
 
+FORMS = ("coco", "csv", "yolo", "crops")
+
+FAR = 1.5
+"""A canvas this much larger or smaller than that of training, in either direction, shows objects of another size."""
+
 
 def run(
     model: Model,
-    images: Annotated[list[str], typer.Argument(help="Pictures, folders, globs.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for annotated pictures.")] = None,
+    images: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, folders, globs, videos, img_%04d.png, rtsp://..., a camera's number."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for annotated pictures; a .mp4 or .avi for one video."),
+    ] = None,
     json: Annotated[
         str | None, typer.Option("--json", help="File for JSON lines, - for stdout; default OUTPUT/detections.jsonl.")
     ] = None,
+    save: Annotated[
+        str | None, typer.Option(help="Also into OUTPUT: coco (coco.json), csv, yolo (labels/), crops (crops/).")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="In a window, where there is a display; q ends.")] = False,
     batch_size: BatchSize = 8,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score that is kept.")] = 0.5,
+    threshold: Annotated[
+        str | None,
+        typer.Option(help="Lowest score that is kept; also per class, cat=.35,dog=.3. Default: the model's, else 0.3."),
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Look for these only: cat,dog. Default: all.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", help="The folders in folders too.")] = False,
+    urls: Annotated[bool, typer.Option("--urls", help="Fetch http and https addresses.")] = False,
+    every: Annotated[int, typer.Option(min=1, help="Of a video file: one frame of so many.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on behind the JSON lines that are there; what failed is tried again.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="i/n: the i-th of n parts, by a hash of each path; files get -iofn as ending."),
+    ] = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -68,17 +109,25 @@ def run(
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
-    A JSON line holds path, index, width, height, error, and the detections best first: box x1 y1 x2 y2 [px], score,
-    label, name. Exit code 1 if no picture could be used.
+    A JSON line holds path, index, width, height, error, and the detections best first: box x1 y1 x2 y2 in pixels,
+    score, label, name; of a video also the number of the frame. Exit code 1 if no picture could be used.
     """
-    if output is None and json is None:
-        raise typer.BadParameter("nothing to write: give --output FOLDER, --json FILE, or both")
+    if output is None and json is None and not show:
+        raise typer.BadParameter("nothing to write: give --output FOLDER, --json FILE, --show, or several")
     if "" in images:
         raise typer.BadParameter("an empty path among the pictures; the current folder is .")
-    from cornernet.engine.reading.images import expand_sources
-    from cornernet.outputs import check_outputs, json_starting_with, marked_picture, picture_names
+    from cornernet.engine.reading.video import Video
+    from cornernet.inputs import in_shard, list_sources, name_of, parse_shard, pictures_of
+    from cornernet.outputs import check_outputs
+    from cornernet.sinks.choose import Plan
+    from cornernet.sinks.json_lines import read_lines
     from cornernet.trainer.deploy.open_model import open_detector
 
+    kept: dict[str, Any] = {
+        "score_threshold": parse_threshold(threshold),
+        "classes": parse_names(classes),
+        "allow_urls": urls,
+    }
     settings = detector_settings(
         protocol=protocol,
         resize=resize,
@@ -92,54 +141,80 @@ def run(
         device=device,
         decode=decode,
     )
-    sources = [Path(source) for source in expand_sources(images)]  # type: ignore[arg-type]
-    lines = json or str((output or Path()) / "detections.jsonl")
-    pictures = [] if output is None else picture_names(sources, output, marked_picture)
-    check_outputs({Path(lines): json_starting_with("path")} if lines != "-" else {}, [model, *sources])
+    forms = [] if save is None else [str(form) for form in parse_words(save, FORMS, "save")]
+    part = "" if shard is None else "-{}of{}".format(*parse_shard(shard))
+    sources = list_sources(images, recursive=recursive, every=every)
+    plan = Plan(sources, output, json, forms, show, part, more=resume)
+    videos = [source for source in sources if isinstance(source, Video)]
+    _check_usage(plan, len(videos), resume)
+    if json is None and output is not None and not plan.one_video:
+        plan.lines = str(output / f"detections{part}.jsonl")
+    files = [source if isinstance(source, Path) else Path(name_of(source)) for source in sources]
+    check_outputs(plan.files, [model, *files])
+    before = read_lines(Path(plan.lines)) if resume and plan.lines is not None else []
+    done = {found.path for found in before}
+    parts = parse_shard(shard)
+    names = [name_of(source) for source in sources]
+    chosen = [number for number, name in enumerate(names) if in_shard(name, parts) and name not in done]
+    live = any(video.live for video in videos)
+    seen = boxes = 0
     errors: list[str] = []
-    boxes = 0
     with ExitStack() as stack:
-        detector = stack.enter_context(open_detector(model, score_threshold=threshold, **settings))
+        detector = stack.enter_context(open_detector(model, **kept, **settings))
         say_what_runs(detector.backend)
-        if output is not None:
-            output.mkdir(parents=True, exist_ok=True)
-        file = stack.enter_context(_text_file(lines))
+        sinks = plan.open(detector, before)
+        for sink in sinks:
+            stack.callback(sink.close)
         bars = stack.enter_context(progress_bars())
-        task = bars.add_task("detecting", total=len(sources))
-        for found in detector.stream(sources, batch_size=batch_size):
-            file.write(found.to_json() + "\n")
+        task = bars.add_task("detecting", total=None if videos else len(chosen))
+        owners: deque[int] = deque()
+        for found in detector.stream(
+            pictures_of(sources, chosen, owners),
+            batch_size=1 if live else batch_size,
+            prefetch=1 if live else None,
+            keep_images=plan.needs_pictures,
+        ):
+            found = replace(found, index=owners.popleft())
+            for sink in sinks:
+                sink.write(found)
             bars.advance(task)
+            seen += 1
             boxes += len(found)
             if found.error is not None:
                 errors.append(found.error)
-            elif output is not None:
-                _write_picture(found, pictures[found.index])
-    _summarise(len(sources), boxes, errors, output, lines)
-    if len(errors) == len(sources):
+    if resume:
+        typer.echo(f"{len(before)} pictures were done before", err=True)
+    _summarise(seen, boxes, errors, plan)
+    if not boxes and (hint := unusual_canvas(detector)):
+        typer.secho(f"  {hint}", fg=typer.colors.YELLOW, err=True)
+    if seen and len(errors) == seen and not before:
         raise typer.Exit(1)
 
 
-def _text_file(name: str) -> IO[str]:
-    """A file, or stdout for '-', which stays open afterwards."""
-    if name != "-":
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        return Path(name).open("w", encoding="utf-8")
-    if sys.stdout is None:
-        raise OutputError("--json -: the standard output is closed")
-    return open(sys.stdout.fileno(), "w", encoding="utf-8", closefd=False)
+def _check_usage(plan: "Plan", videos: int, resume: bool) -> None:
+    """Raises BadParameter (exit code 2) for options that do not go together."""
+    if plan.one_video and (videos != 1 or len(plan.sources) != 1):
+        raise typer.BadParameter(f"--output {plan.output} is a video; give one video as source, or a folder as output")
+    if plan.forms and (plan.output is None or plan.one_video):
+        raise typer.BadParameter("--save needs a folder: --output FOLDER")
+    if resume and videos:
+        raise typer.BadParameter("--resume goes on picture by picture; a video is done as a whole")
+    if resume and plan.lines in (None, "-") and plan.output is None:
+        raise typer.BadParameter("--resume needs the JSON lines of the run before: --output FOLDER or --json FILE")
 
 
-def _write_picture(found: "Detections", path: Path) -> None:
-    from cornernet.engine.reading.images import read_image
-    from cornernet.engine.results.picture_file import write_picture
+def unusual_canvas(detector: "Detector") -> str:
+    """Why a model may find nothing at all: a network knows objects as large as training showed them."""
+    fit, trained = detector.stages.plan.fit, detector.card.train_size
+    if fit is None or trained is None or max(max(a / b, b / a) for a, b in zip(fit, trained)) < FAR:
+        return ""
+    sizes = (f"{height}x{width}" for height, width in (trained, fit))
+    return "the model was trained at {} px and ran at {} px; without --size it runs as it was trained".format(*sizes)
 
-    if found.path is not None:
-        write_picture(path, found.draw(read_image(found.path)))
 
-
-def _summarise(count: int, boxes: int, errors: list[str], output: Path | None, lines: str) -> None:
-    places = [printable(output)] if output is not None else []
-    places += [printable(lines)] if lines != "-" else []
+def _summarise(count: int, boxes: int, errors: list[str], plan: "Plan") -> None:
+    places = [printable(plan.output)] if plan.output is not None else []
+    places += [printable(plan.lines)] if plan.lines not in (None, "-") else []
     kept = f" -> {', '.join(places)}" if places else ""
     typer.echo(f"{boxes} objects in {count - len(errors)} of {count} pictures{kept}", err=True)
     for message in errors[:LISTED_ERRORS]:

@@ -52,6 +52,7 @@ def run(
     """
     from cornernet.engine.printable import printable
     from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.scoring.problem_groups import grouped
     from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
     from cornernet.trainer.loop.distributed import is_main_process
@@ -78,7 +79,7 @@ def run(
     # Of several processes one speaks.
     say = typer.echo if is_main_process() else lambda *text, **where: None
     for data in filter(None, (train_data, val_data)):
-        for problem in data.problems:
+        for problem in grouped(data.problems):
             say(problem, err=True)
     settings_by_name = settings.model_dump(mode="json")
     with open_log(log, output, settings_by_name) if log and is_main_process() else nullcontext() as on_metrics:

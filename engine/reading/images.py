@@ -1,4 +1,4 @@
-"""Files, bytes and arrays -> (H, W, 3) uint8 BGR, refusing what would fail later, or exhaust memory now."""
+"""Files, bytes, arrays and their kin -> (H, W, 3) uint8 BGR, refusing what would fail later, or exhaust memory now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -15,12 +17,34 @@ from cornernet.engine.arguments import integer, shown_path
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.printable import printable
+from cornernet.engine.reading import foreign_images, urls
 from cornernet.engine.reading.headers import jpeg
 from cornernet.engine.reading.headers.formats import checked_content, read_header
 from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS, check_size
+from cornernet.engine.reading.video import Frame, Video, is_video
 
-ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray
-"""A path, the content of an image file, or an array (H, W, 3) uint8 BGR."""
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Frame | foreign_images.Foreign
+"""A path, the content of an image file, an array (H, W, 3) uint8 BGR; or a PIL image, a tensor, a file that is open."""
+
+ChannelOrder = Literal["bgr", "rgb"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be read, and how.
+
+    max_pixels: larger pictures are refused. channel_order: of arrays and tensors; files, bytes and PIL images know
+    theirs. allow_urls: fetch http and https addresses.
+    """
+
+    max_pixels: int = MAX_PIXELS
+    channel_order: ChannelOrder = "bgr"
+    allow_urls: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("bgr", "rgb"):
+            raise ValueError(f'channel_order={self.channel_order!r}; expected "bgr" or "rgb"')
+
 
 _HOW_TO_DECODE = {
     1: cv2.IMREAD_COLOR,
@@ -29,6 +53,8 @@ _HOW_TO_DECODE = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 
+_NUMBER = re.compile(r"%(?:0(?P<digits>[1-9]))?d")
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
 """Files taken from a directory."""
 
@@ -36,12 +62,16 @@ _ADDRESS = re.compile(r"(data:|[a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
 """Also of an address whose slashes `pathlib` has joined; drives of Windows have one letter."""
 
 
-def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(
+    source: ImageSource, *, max_pixels: int = MAX_PIXELS, channel_order: ChannelOrder = "bgr", allow_urls: bool = False
+) -> np.ndarray:
     """One image as (H, W, 3) uint8 BGR.
 
     Files and bytes are converted: grey becomes three equal channels, transparency is dropped, 16 bits become 8, and
     the EXIF orientation is applied (as cv2.imread does, which the official code used). Of an animation or a multi-page
-    file the first picture is taken. Arrays are never converted: they must be (H, W, 3) uint8 in BGR order.
+    file the first picture is taken. Arrays and tensors must be (H, W, 3) uint8, in BGR order unless `channel_order`
+    says "rgb". PIL images are read as their files would be; of an open file what is left in it is read. An address is
+    fetched only with `allow_urls`, with bounds on size and time (urls.py).
 
     Memory and time are bounded by what a file really holds: one that claims far more than it can hold is refused
     before it is decoded, a blank scan of 20 million pixels never is. `Header.check` states the bounds.
@@ -51,26 +81,41 @@ def read_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> np.ndarr
             decoding; a decompression bomb; an array of another shape or type.
     """
     integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
-    return read_reduced(source, max_pixels=max_pixels, reduction=lambda size: 1)[0]
+    return read_reduced(source, Rules(max_pixels, channel_order, allow_urls), reduction=lambda size: 1)[0]
 
 
-def read_reduced(
-    source: ImageSource, *, max_pixels: int = MAX_PIXELS, reduction: Callable[[Size], int]
-) -> tuple[np.ndarray, Size]:
+def read_reduced(source: ImageSource, rules: Rules, *, reduction: Callable[[Size], int]) -> tuple[np.ndarray, Size]:
     """The same, and its size (height, width) [px]; a JPEG 1, 2, 4 or 8 times smaller, as `reduction` of its size says.
 
     Its decoder then leaves out the finest frequencies, which takes a fraction of the time.
     """
+    max_pixels = rules.max_pixels
+    if isinstance(source, Frame):
+        if source.pixels is None:
+            raise ImageError(source.error or "no picture")
+        image = _check_array(source.pixels, max_pixels)
+        return image, (image.shape[0], image.shape[1])
+    if foreign_images.is_pil(source):
+        image = foreign_images.read_pil(source, max_pixels)
+        return image, (image.shape[0], image.shape[1])
+    if foreign_images.is_tensor(source):
+        source = foreign_images.tensor_to_array(source)
     if isinstance(source, np.ndarray):
         image = _check_array(source, max_pixels)
+        if rules.channel_order == "rgb":
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         return image, (image.shape[0], image.shape[1])
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(bytes(source), "image bytes", max_pixels, reduction)
+    if rules.allow_urls and urls.is_url(source):
+        return _decode(urls.fetch(source), urls.shortened(source), max_pixels, reduction)
     if isinstance(source, str | os.PathLike):
         return _decode(_read_file(source, max_pixels), shown_path(source), max_pixels, reduction)
+    if foreign_images.is_file(source):
+        return _decode(foreign_images.read_file(source, max_pixels), "open file", max_pixels, reduction)
     raise ImageError(
-        f"an image of type {type(source).__name__} cannot be used; "
-        "expected a path, bytes, or an array (H, W, 3) uint8 BGR"
+        f"an image of type {type(source).__name__} cannot be used; expected a path, bytes, an open file, a PIL image, "
+        "or an array or tensor (H, W, 3) uint8"
     )
 
 
@@ -108,29 +153,50 @@ def _decode(data: bytes, origin: str, max_pixels: int, reduction: Callable[[Size
 
 
 def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
-    """Directories and globs -> their files in sorted order; everything else passes through. Lazy.
+    """Directories and globs -> their files in sorted order, videos -> their frames, everything else as it is. Lazy.
 
     A directory without images and a glob without a match pass through too, and fail in `read_image`.
-    An array (N, H, W, 3) counts as N images.
+    An array or tensor (N, H, W, 3) counts as N images, an array of paths as its paths.
     """
-    if isinstance(images, np.ndarray):
-        yield from images if images.ndim == 4 else [images]
-        return
-    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
-        images = [images]
-    for source in images:
-        yield from _find_files(source) or [source]
+    given: Any = images
+    if isinstance(images, np.ndarray) or foreign_images.is_tensor(images):
+        axes = getattr(given, "ndim", None)
+        several = axes == 4 or (axes == 1 and getattr(given.dtype, "kind", "") in "OSU")
+        given = given if several else [given]
+    elif is_one_image(images):
+        given = [given]
+    for source in given:
+        for found in find_files(source) or [source]:
+            if isinstance(found, Video) or is_video(found):
+                yield from found if isinstance(found, Video) else Video(found)
+            else:
+                yield found
 
 
-def _find_files(source: ImageSource) -> Sequence[ImageSource]:
-    """The files of a directory or a glob; nothing if `source` is neither."""
-    if not isinstance(source, str | os.PathLike) or not os.fspath(source):
+def is_one_image(images: ImageSource | Iterable[ImageSource]) -> bool:
+    """One image, not many. What cannot be iterated over counts as one, which then fails."""
+    single = isinstance(images, str | os.PathLike | bytes | bytearray | memoryview) or not isinstance(images, Iterable)
+    return single or foreign_images.is_one(images)
+
+
+def find_files(source: ImageSource, *, recursive: bool = False) -> Sequence[ImageSource]:
+    """The files of a directory, a glob or a numbered sequence (shot_%04d.png); nothing if `source` is none of them.
+
+    recursive: those of the folders in a directory too.
+    """
+    if not isinstance(source, str | os.PathLike) or not os.fspath(source) or urls.is_url(source):
         return []
     name = os.fsdecode(source)
     path = Path(name)
     try:
         if path.is_dir():
-            return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = path.rglob("*") if recursive else path.iterdir()
+            return sorted(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+        if (number := _NUMBER.search(path.name)) and not path.exists():
+            before, after = map(re.escape, (path.name[: number.start()], path.name[number.end() :]))
+            name_of = re.compile(f"{before}(\\d{{{number['digits'] or 1},}}){after}")
+            numbered = ((name_of.fullmatch(file.name), file) for file in path.parent.iterdir())
+            return [file for _, file in sorted((int(match[1]), file) for match, file in numbered if match)]
         if glob.has_magic(name) and not path.exists():
             names = glob.iglob(name, recursive=True)  # noqa: PTH207  (Path.glob takes no absolute patterns)
             return sorted(path for path in map(Path, names) if path.is_file())
@@ -141,6 +207,16 @@ def _find_files(source: ImageSource) -> Sequence[ImageSource]:
 
 def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
     name = shown_path(source)
+    if urls.is_url(source):
+        raise ImageError(
+            f"{name}: an address is not fetched unless that is asked for: allow_urls=True in Python, --urls on the "
+            "command line; or download it"
+        )
+    if urls.is_base64(name):
+        raise ImageError(
+            f"text of {len(os.fspath(source))} characters that looks like a picture in base64, not like a "
+            "path; give its bytes: base64.b64decode(text)"
+        )
     if not name:
         raise ImageError("an empty path; expected a file, a directory or a glob ('.' is the current directory)")
     if (address := _ADDRESS.match(name)) is not None:
@@ -155,8 +231,7 @@ def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
             raise ImageError(f"{name}: no file matches")
         if path.exists() and not path.is_file():
             raise ImageError(f"{name}: not a regular file")
-        # 8 bytes are one uncompressed 16-bit RGBA pixel; the rest is room for metadata.
-        limit, size = 8 * max_pixels + 2**26, path.stat().st_size
+        limit, size = foreign_images.largest_file(max_pixels), path.stat().st_size
         if size > limit:
             raise ImageError(f"{name}: {size} bytes, more than any picture of max_pixels={max_pixels} needs ({limit})")
         return path.read_bytes()

@@ -12,6 +12,7 @@ import numpy as np
 
 from cornernet.engine.errors import OutputError
 from cornernet.engine.printable import printable
+from cornernet.engine.whole_file import write_whole
 
 MARK = "Made by cornernet"
 """In a comment at the head of each picture."""
@@ -24,7 +25,8 @@ def write_picture(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """
     path = Path(path)
     data = encode_picture(image, path, [cv2.IMWRITE_JPEG_QUALITY, 92] if _is_jpeg(path) else [])
-    path.write_bytes(_mark_jpeg(data) if _is_jpeg(path) else _mark_png(data))
+    marked = _mark_jpeg(data) if _is_jpeg(path) else _mark_png(data)
+    write_whole(path, lambda partial: partial.write_bytes(marked))  # half a picture would have no mark
 
 
 def encode_picture(image: np.ndarray, path: Path, options: Sequence[int] = ()) -> bytes:

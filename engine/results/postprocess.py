@@ -33,7 +33,8 @@ class Suppression:
     """How overlapping boxes are thinned out.
 
     method: soft-NMS variant, or None to keep them all. merge_exponent: average boxes with those they weaken (official
-    `merge_bbox`, 10 in its multi-scale configuration). max_per_image, score_threshold: what is kept in the end.
+    `merge_bbox`, 10 in its multi-scale configuration). max_per_image, score_threshold (one number, or one a class):
+    what is kept in the end. labels: the classes that are looked for; None: all.
     """
 
     method: Method | None = "gaussian"
@@ -42,7 +43,8 @@ class Suppression:
     min_score: float = 0.001
     merge_exponent: float | None = None
     max_per_image: int = 100
-    score_threshold: float = 0.0
+    score_threshold: float | tuple[float, ...] = 0.0
+    labels: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         choice("soft_nms", self.method, ("gaussian", "linear", "hard", None))
@@ -57,9 +59,16 @@ class Suppression:
 
         Not with merging, where boxes below the threshold move those above it.
         """
-        cut = 0.0 if self.merge_exponent is not None else self.score_threshold
+        each = self.score_threshold if isinstance(self.score_threshold, tuple) else (self.score_threshold,)
+        cut = 0.0 if self.merge_exponent is not None else min(each)
         lowest = max(self.min_score, cut, float(np.finfo(np.float32).tiny))
         return float(np.float32(lowest))
+
+    def keeps(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Which of scores (n,) float32, labels (n,) int32 reach their threshold: (n,) bool."""
+        if isinstance(self.score_threshold, tuple):
+            return scores >= np.asarray(self.score_threshold, np.float32)[labels]
+        return scores >= self.score_threshold
 
 
 def to_results(
@@ -74,6 +83,8 @@ def to_results(
     The compiled way and the numpy way (`to_candidates`, then `suppress`) take the same boxes in the same order, with
     scores equal but for the last digit of `exp`. Merging and the official rewriting in place are numpy's alone.
     """
+    if suppression.labels is not None:
+        views = [(_of_classes(raw, row, suppression.labels), 0, placement) for raw, row, placement in views]
     library = native.load()
     if library is None or suppression.merge_exponent is not None or rewrites_in_place(suppression, protocol):
         candidates = [to_candidates(raw, row, placement, protocol) for raw, row, placement in views]
@@ -81,7 +92,20 @@ def to_results(
     assert all(values.flags.c_contiguous for raw, _, _ in views for values in raw)
     table = [_native_view(raw, row, placement, protocol) for raw, row, placement in views]
     most = sum(view.count for view in table)
-    return native.suppress(library, table, _native_rule(suppression, protocol, min(suppression.max_per_image, most)))
+    best = native.suppress(library, table, _native_rule(suppression, protocol, min(suppression.max_per_image, most)))
+    if not isinstance(suppression.score_threshold, tuple):
+        return best
+    kept = suppression.keeps(best.scores, best.labels)
+    return Best(best.boxes[kept], best.scores[kept], best.labels[kept])
+
+
+def _of_classes(raw: RawDetections, row: int, labels: Sequence[int]) -> RawDetections:
+    """The rows of some classes alone, as a batch of one image: what is not asked for takes no place among the best."""
+    count = int(raw.counts[row])
+    kept = np.isin(raw.labels[row, :count], labels)
+    counts = np.array([kept.sum()], np.int32)
+    boxes, scores, corner_scores, all_labels = (np.ascontiguousarray(v[row, :count][kept][None]) for v in raw[:4])
+    return RawDetections(boxes, scores, corner_scores, all_labels, counts)
 
 
 def rewrites_in_place(suppression: Suppression, protocol: Protocol) -> bool:
@@ -159,8 +183,8 @@ def suppress(
             merge_exponent=suppression.merge_exponent,
         )
         boxes, scores, labels = picked.boxes, picked.scores, joined.labels[picked.rows]
-    if suppression.score_threshold > 0:
-        kept = scores >= suppression.score_threshold
+    if suppression.score_threshold != 0:
+        kept = suppression.keeps(scores, labels)
         boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
     return boxes, scores, labels
 

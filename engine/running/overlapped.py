@@ -23,6 +23,7 @@ import numpy as np
 
 from cornernet.engine.backends.contract import batches_in_flight
 from cornernet.engine.reading.images import ImageSource
+from cornernet.engine.reading.video import Frame
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.channel import Channel, Closed
 from cornernet.engine.running.memory import Memory
@@ -137,6 +138,8 @@ class Pipeline:
             if self._failure is not None:
                 raise self._failure
             self._open.discard(window)
+            if self._stages.keep_images:  # from here on the pictures are the caller's
+                self._room.placed(sum(loaded.area for loaded in window.images))
             self._room.leave(len(window.images))
         return window
 
@@ -181,7 +184,8 @@ class Pipeline:
         self._read.put(end)
 
     def _begin_loading(self, index: int, source: ImageSource) -> Loaded | Future[Loaded]:
-        if isinstance(source, np.ndarray):  # it is there already; only shape and type are looked at
+        plain = isinstance(source, np.ndarray) and self._stages.rules.channel_order == "bgr"
+        if plain or isinstance(source, Frame):  # it is there already; only shape and type are looked at
             loaded = self._stages.load((index, source))
             self._room.loaded(self._room.enter(loaded.area), loaded.area)
             return loaded
@@ -218,7 +222,8 @@ class Pipeline:
         self._open.add(window)
         self._windows.put(window)
         if not batches:
-            self._room.placed(sum(loaded.area for loaded in images))
+            if not self._stages.keep_images:
+                self._room.placed(sum(loaded.area for loaded in images))
             self._finish(window)
         for batch in batches:
             shape = (len(batch), *batch[0].placement.canvas, 3)
@@ -235,7 +240,7 @@ class Pipeline:
         with self._counting:
             window.to_place -= 1
             last = window.to_place == 0
-        if last:
+        if last and not self._stages.keep_images:
             area = sum(loaded.area for loaded in window.images)
             for loaded in window.images:
                 loaded.pixels = None

@@ -19,8 +19,9 @@ from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Placement, Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
-from cornernet.engine.reading.images import ImageSource, read_reduced
+from cornernet.engine.reading.images import ImageSource, Rules, read_reduced
 from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.reading.video import Frame
 from cornernet.engine.reading.views import Decode, View, ViewPlan, batches
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression, to_results
@@ -62,8 +63,14 @@ class Stages:
     protocol: Protocol
     plan: ViewPlan
     suppression: Suppression
-    max_pixels: int
+    rules: Rules
     decode: Decode
+    keep_images: bool = False
+    """Whether results carry their pictures; they then stay in memory until the result is taken."""
+
+    @property
+    def max_pixels(self) -> int:
+        return self.rules.max_pixels
 
     @property
     def card(self) -> ModelCard:
@@ -73,7 +80,7 @@ class Stages:
         """Read one image. Whatever is wrong with it becomes its `error`."""
         index, source = numbered
         try:
-            pixels, size = read_reduced(source, max_pixels=self.max_pixels, reduction=self._reduction)
+            pixels, size = read_reduced(source, self.rules, reduction=self._reduction)
             return Loaded(index, source, pixels, size)
         except ImageError as error:
             return Loaded(index, source, error=str(error))
@@ -119,9 +126,11 @@ class Stages:
             "class_names": self.card.class_names,
             "category_ids": self.card.category_ids,
             "image_size": loaded.size,
-            "path": str(loaded.source) if isinstance(loaded.source, str | PathLike) else None,
+            "path": _path_of(loaded.source),
             "index": loaded.index,
+            "frame": loaded.source.number if isinstance(loaded.source, Frame) else None,
             "decimals": self.protocol.result_decimals,
+            "image": loaded.pixels if self.keep_images else None,
         }
         if loaded.error is not None:
             return Detections.failed(loaded.error, **about)
@@ -130,4 +139,10 @@ class Stages:
 
     def _reduction(self, image: Size) -> int:
         """1, 2, 4 or 8: how much smaller the decoder may make an image of this size."""
-        return self.plan.reduction(image) if self.decode == "fast" else 1
+        return self.plan.reduction(image) if self.decode == "fast" and not self.keep_images else 1
+
+
+def _path_of(source: ImageSource) -> str | None:
+    if isinstance(source, Frame):
+        return source.path
+    return str(source) if isinstance(source, str | PathLike) else None

@@ -82,7 +82,7 @@ def coco_stats(
     Raises:
         DatasetError: a file is unreadable, a result lacks a field or names an image that the ground truth lacks.
     """
-    truth = _ground_truth(ground_truth)
+    truth = numeric_truth(ground_truth)
     found = _results(results, {image["id"] for image in truth["images"]})
     library, coco_class, eval_class = find_evaluator(evaluator)
     with contextlib.redirect_stdout(io.StringIO()):  # both libraries report on stdout
@@ -151,7 +151,7 @@ def load_json(source: str | Path | Any, what: str) -> Any:
         raise DatasetError(f"{what} {source} is not valid JSON: {error}") from error
 
 
-def _ground_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
+def numeric_truth(source: str | Path | dict[str, Any]) -> dict[str, Any]:
     """Copies with the fields that count. Ids are given anew from 1: the protocol's code takes id 0 for 'no match'.
 
     An entry without usable numbers is left out, as `load_coco` does, which reports it.

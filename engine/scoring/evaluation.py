@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cornernet.engine.errors import DatasetError
 from cornernet.engine.printable import printable
+from cornernet.engine.scoring.best_threshold import BestF1, best_thresholds
 from cornernet.engine.scoring.coco import whole_number
 from cornernet.engine.scoring.coco_stats import (
     STATS,
@@ -19,6 +20,7 @@ from cornernet.engine.scoring.coco_stats import (
     coco_stats,
     find_evaluator,
     load_json,
+    numeric_truth,
 )
 
 if TYPE_CHECKING:
@@ -46,12 +48,14 @@ class EvaluationReport:
 
     results: the detections in COCO's result format, in the order of the data set.
     errors:  (image file, message) of images that gave no detections because they could not be used.
+    best_f1: the threshold that shows most of what is right and least of what is wrong, for all classes and for each.
     notes:   what the reader of the numbers has to know, such as classes that the model lacks.
     """
 
     model: str
     dataset: str
     stats: Stats
+    best_f1: tuple[BestF1, ...]
     results: list[dict[str, Any]]
     errors: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -62,6 +66,7 @@ class EvaluationReport:
             "model": self.model,
             "dataset": self.dataset,
             **self.stats.to_dict(),
+            "best_f1": [asdict(best) for best in self.best_f1],
             "errors": [{"image": image, "error": message} for image, message in self.errors],
             "notes": list(self.notes),
         }
@@ -85,7 +90,8 @@ def evaluate(
     one without detections and is named in the report.
 
     Args:
-        detector: with its own settings (resize, mirrored view, scales, protocol).
+        detector: with its own settings (resize, mirrored view, scales, protocol); boxes of every score count, unless it
+            was given a threshold of its own.
         progress: called with the number of images just finished.
 
     Raises:
@@ -99,7 +105,7 @@ def evaluate(
     results: dict[int, list[dict[str, Any]]] = {}
     errors = []
     resized: list[str] = []
-    found_in = detector.stream([sample.path for sample in samples], batch_size=batch_size)
+    found_in = detector.for_evaluation().stream([sample.path for sample in samples], batch_size=batch_size)
     for sample, found in zip(samples, found_in, strict=True):
         results[sample.image_id] = result_entries(found, sample.image_id, category_of_label)
         if found.error is not None:
@@ -109,10 +115,12 @@ def evaluate(
         if progress is not None:
             progress(1)
     ordered = [entry for sample in dataset.samples for entry in results[sample.image_id]]
+    truth = scored_truth(dataset)
     return EvaluationReport(
         model=card.name,
         dataset=str(dataset.annotation_file),
-        stats=coco_stats(scored_truth(dataset), ordered, evaluator=evaluator),
+        stats=coco_stats(truth, ordered, evaluator=evaluator),
+        best_f1=best_thresholds(numeric_truth(truth), ordered),
         results=ordered,
         errors=tuple(errors),
         notes=(*_size_note(resized, len(samples)), *notes, *map(str, dataset.problems)),

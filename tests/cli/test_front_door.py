@@ -190,7 +190,7 @@ def test_protocol_names_are_those_of_the_engine():
     assert set(options.PROTOCOLS) == set(PROTOCOLS)
 
 
-@pytest.mark.parametrize("text", ["12", "12x", "x12", "0x8", "-1x8", "12.5x8", "axb"])
+@pytest.mark.parametrize("text", ["12y", "0", "12x", "x12", "0x8", "-1x8", "12.5x8", "axb"])
 def test_a_size_that_is_none_is_a_usage_error(text):
     with pytest.raises(typer.BadParameter, match="HEIGHTxWIDTH"):
         options.parse_size(text)
@@ -198,6 +198,7 @@ def test_a_size_that_is_none_is_a_usage_error(text):
 
 def test_sizes_are_height_by_width():
     assert options.parse_size("128x256") == (128, 256)
+    assert options.parse_size("640") == (640, 640)
     assert options.parse_size(None) is None
 
 

@@ -1,6 +1,7 @@
 """What the verbs do, on a model that finds the bright box and on pictures made here."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -73,7 +74,7 @@ def test_predict_keeps_pictures_of_one_name_apart(model, data, tmp_path):
 @pytest.mark.parametrize(
     "option",
     [
-        ("--size", "12"),
+        ("--size", "12y"),
         ("--scales", "0"),
         ("--scales", "1e9"),
         ("--resize", "half"),
@@ -99,7 +100,7 @@ def test_predict_says_that_a_file_is_no_model(data, tmp_path):
 def test_evaluate_prints_the_numbers_and_leaves_them_as_json(model, data, tmp_path):
     result = run("evaluate", model, data, "--split", "val", "--results", tmp_path / "results.json")
     assert result.exit_code == 0, result.output
-    content = json.loads((tmp_path / "model.onnx.val.json").read_text())
+    content = json.loads((tmp_path / "model.onnx.data.val.json").read_text())
     assert content["values"]["AP50"] == pytest.approx(1)
     assert content["per_class"][0]["name"] == "bright"
     assert "AP50 1.000" in result.stdout and "bright" in result.stdout
@@ -228,3 +229,25 @@ def test_export_of_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
     assert result.exit_code == 1
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_help_shows_units_in_brackets_as_they_are():
+    assert "HEIGHTxWIDTH or one side [px]" in " ".join(run("predict", "--help").output.replace("│", " ").split())
+    assert "[cells]" in run("analyse", "quadrants", "--help").output
+
+
+@pytest.mark.parametrize("name", ["model.engine", "model.plan", "model.safetensors"])
+def test_export_writes_onnx_under_no_other_name(model, tmp_path, name):
+    result = run("export", model, "-o", tmp_path / name)
+    assert result.exit_code == 2 and "cornernet build model.onnx" in result.stderr
+    assert not (tmp_path / name).exists() or name == model.name
+
+
+def test_evaluations_of_two_data_sets_lie_beside_each_other(model, data, tmp_path):
+    shutil.copytree(data, tmp_path / "second")
+    for folder in (data, tmp_path / "second"):
+        assert run("evaluate", model, folder).exit_code == 0
+    assert {path.name for path in tmp_path.glob("*.val.json")} == {
+        "model.onnx.data.val.json",
+        "model.onnx.second.val.json",
+    }

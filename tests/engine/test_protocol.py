@@ -54,7 +54,7 @@ def test_official_protocol_gives_the_official_boxes_in_the_official_order(golden
     image, dets = case["image_bgr_u8"], case["decoded_dets_0"]
     canvas, _, _ = oracle.official_canvas(image, 1, cv2.resize)
     backend = RecordedBackend([(canvas, dets[0]), (canvas[:, ::-1], dets[1])])
-    found = Detector(backend, protocol="official").predict(image)[0]
+    found = Detector(backend, score_threshold=0, protocol="official").predict(image)[0]
     expected = case["final_boxes"].copy()
     expected[:, 5] -= 1
     compare(found, expected)
@@ -98,8 +98,8 @@ def test_official_protocol_equals_the_slow_official_pipeline(size, scales, merge
 def test_default_mirrored_view_finds_the_same_box_as_the_plain_view(trained, network):
     image = picture(100, 150, (20, 30, 61, 70))
     backend = FunctionBackend(network, make_card(trained_mirror=trained))
-    plain = Detector(backend, mirror=False, soft_nms=None).predict(image)[0]
-    both = Detector(backend, mirror=True, soft_nms=None).predict(image)[0]
+    plain = Detector(backend, score_threshold=0, mirror=False, soft_nms=None).predict(image)[0]
+    both = Detector(backend, score_threshold=0, mirror=True, soft_nms=None).predict(image)[0]
     assert len(both) == 2
     np.testing.assert_allclose(both.boxes, np.repeat(plain.boxes, 2, axis=0))
 
@@ -107,19 +107,19 @@ def test_default_mirrored_view_finds_the_same_box_as_the_plain_view(trained, net
 def test_official_mirrored_view_of_official_weights_sits_one_pixel_to_the_right():
     image = picture(100, 150, (20, 30, 61, 70))
     backend = FunctionBackend(like_official_weights, make_card(trained_mirror="pixels"))
-    found = Detector(backend, protocol="official", soft_nms=None).predict(image)[0]
+    found = Detector(backend, score_threshold=0, protocol="official", soft_nms=None).predict(image)[0]
     np.testing.assert_allclose(found.boxes[1] - found.boxes[0], [1, 0, 1, 0])
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_protocol_finds_the_box(name):
     image = picture(100, 150, (20, 30, 60, 70))
-    found = Detector(FunctionBackend(bright_box), protocol=name, mirror=False).predict(image)[0]
+    found = Detector(FunctionBackend(bright_box), score_threshold=0, protocol=name, mirror=False).predict(image)[0]
     np.testing.assert_allclose(found.boxes, [[20, 30, 60, 70]])
 
 
 def test_scores_of_the_official_result_file_have_two_digits():
-    found = Detector(FunctionBackend(bright_box), protocol="official", mirror=False).predict(
+    found = Detector(FunctionBackend(bright_box), score_threshold=0, protocol="official", mirror=False).predict(
         picture(100, 150, (20, 30, 60, 70), value=211)
     )[0]
     entry = found.to_coco(image_id=5)[0]
@@ -158,7 +158,9 @@ class CrowdedBackend(FunctionBackend):
 def with_and_without(decision, **options):
     mended = replace(OFFICIAL, **{decision: getattr(DEFAULT, decision)})
     return (
-        Detector(CrowdedBackend(), protocol=protocol, mirror=False, **options).predict(picture(127, 127))[0]
+        Detector(CrowdedBackend(), score_threshold=0, protocol=protocol, mirror=False, **options).predict(
+            picture(127, 127)
+        )[0]
         for protocol in (OFFICIAL, mended)
     )
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from cornernet.engine.errors import ImageError
 from cornernet.engine.installation import missing
+from cornernet.engine.printable import printable
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import MARK, write_picture
+from cornernet.engine.results.thresholds import SHOWN
 from cornernet.engine.scoring.coco import Sample
 
 try:
@@ -69,20 +71,23 @@ def _finish(figure: Figure, axes: Sequence[Any], output: Path) -> None:
     figure.savefig(output, dpi=110, metadata={"Software": MARK})
 
 
+GAP_PX = 16
+"""Between one pair and the next, so that nobody takes a truth for that of its neighbour."""
+
+WHITE = (255, 255, 255)
+
+
 def draw_beside_truth(
     samples: Sequence[Sample],
     found: Sequence[Detections],
     class_names: Sequence[str],
     output: Path,
     *,
-    threshold: float = 0.5,
+    threshold: float = SHOWN,
     tile_px: int = 320,
     columns: int = 2,
 ) -> None:
-    """Write a sheet of pairs: left what the model found above `threshold`, right the annotated truth.
-
-    A box's score is the mean of its corners': below 0.5 one of them may well be weak.
-    """
+    """Write a sheet of pairs: left what the model found from `threshold` on, right the annotated truth."""
     pairs = []
     for sample, detections in zip(samples, found, strict=True):
         if detections.error is not None:
@@ -99,10 +104,10 @@ def draw_beside_truth(
             image_size=image.shape[:2],
         )
         tiles = [
-            _tile(image, detections.above(threshold), tile_px, "found", scores=True),
-            _tile(image, truth, tile_px, "truth", scores=False),
+            _tile(image, detections.above(threshold), tile_px, f"found, scores from {threshold:g}", scores=True),
+            _tile(image, truth, tile_px, f"truth of {printable(sample.path.name)}", scores=False),
         ]
-        pairs.append(np.hstack(tiles))
+        pairs.append(cv2.copyMakeBorder(np.hstack(tiles), 0, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=WHITE))
     if not pairs:
         return
     blank = np.full_like(pairs[0], 255)
@@ -124,5 +129,6 @@ def _tile(image: np.ndarray, found: Detections, side_px: int, title: str, *, sco
     drawn = draw_scaled(image, found, side_px / max(image.shape[:2]), scores=scores)[:side_px, :side_px]
     tile = np.full((side_px + 24, side_px + 4, 3), 255, np.uint8)
     tile[22 : 22 + drawn.shape[0], 2 : 2 + drawn.shape[1]] = drawn
-    cv2.putText(tile, title, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
+    shown = title if len(title) <= side_px // 9 else f"{title[: side_px // 9 - 3]}..."  # letters of about 9 px
+    cv2.putText(tile, shown, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (60, 60, 60), 1, cv2.LINE_AA)
     return tile

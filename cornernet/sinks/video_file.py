@@ -1,0 +1,80 @@
+"""Annotated videos, at the rate of their sources; whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cornernet.engine.errors import OutputError
+from cornernet.engine.printable import printable
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.picture_file import MARK
+
+CODES = {".mp4": "mp4v", ".avi": "MJPG"}
+"""What OpenCV's own wheel can write everywhere."""
+
+
+class Videos:
+    """targets: for the number of each source its file, .mp4 or .avi, and frames a second."""
+
+    def __init__(self, targets: Mapping[int, tuple[Path, float]]) -> None:
+        self._targets = targets
+        self._open: dict[int, tuple[cv2.VideoWriter, Path, tuple[int, int]]] = {}
+
+    def write(self, found: Detections) -> None:
+        if found.error is not None or found.frame is None:
+            return
+        picture = found.draw()
+        if found.index not in self._open:
+            self._finish(last=found.index)
+            self._open[found.index] = self._begin(found.index, picture)
+        writer, _, (height, width) = self._open[found.index]
+        if picture.shape[:2] != (height, width):  # a stream that came back in another size
+            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        writer.write(picture)
+
+    def close(self) -> None:
+        """What a camera gave until Ctrl-C is a video too."""
+        self._finish()
+
+    def _begin(self, number: int, picture: np.ndarray) -> tuple[cv2.VideoWriter, Path, tuple[int, int]]:
+        path, rate = self._targets[number]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")
+        height, width = picture.shape[:2]
+        code = cv2.VideoWriter.fourcc(*CODES[path.suffix.lower()])
+        writer = cv2.VideoWriter(str(partial), code, rate, (width, height))
+        if not writer.isOpened():
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{printable(path)}: OpenCV cannot write a video of {width}x{height} pixels there")
+        return writer, partial, (height, width)
+
+    def _finish(self, last: int | None = None) -> None:
+        """Close the files of all sources: they come one after the other."""
+        for number, (writer, partial, _) in self._open.items():
+            if number != last:
+                writer.release()
+                path = self._targets[number][0]
+                with partial.open("ab") as file:
+                    file.write(_mark(path))
+                partial.replace(path)
+        self._open = {number: kept for number, kept in self._open.items() if number == last}
+
+
+def marked_video(path: Path) -> bool:
+    """A video that says at its end that we made it."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 64))
+        return MARK.encode() in file.read()
+
+
+def _mark(path: Path) -> bytes:
+    """A box, or a chunk, that players skip."""
+    text = MARK.encode().ljust(20)
+    if path.suffix.lower() == ".avi":
+        return b"JUNK" + len(text).to_bytes(4, "little") + text
+    return (8 + len(text)).to_bytes(4, "big") + b"free" + text

@@ -1,0 +1,194 @@
+"""Videos, cameras and network streams as pictures that come one after the other; read by OpenCV, nothing ahead of time.
+
+A file is read frame by frame. A live source goes on whether we look or not: what is wanted of it is its newest frame.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import cv2
+import numpy as np
+
+from cornernet.engine.printable import printable
+
+SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"})
+"""Files that are videos."""
+
+_STREAM = re.compile(r"(?i)(rtsps?|rtmps?|udp|rtp|srt)://")
+
+TRIES = 5
+"""How often a stream that broke is opened again before it counts as ended."""
+
+PAUSE_SECONDS = 1.0
+"""Before the first of these tries; twice as long before each that follows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a video: pixels (H, W, 3) uint8 BGR, or the reason why there are no more. number: from 0."""
+
+    path: str
+    number: int
+    pixels: np.ndarray | None = None
+    error: str | None = None
+
+
+def is_video(source: Any) -> TypeGuard[str | os.PathLike[str]]:
+    """The name of a video file or the address of a stream."""
+    if isinstance(source, str) and _STREAM.match(source):
+        return True
+    return isinstance(source, str | os.PathLike) and Path(os.fsdecode(source)).suffix.lower() in SUFFIXES
+
+
+class Video:
+    """Frames of a file, a camera (its number, 0 is the first) or an address such as rtsp://...; iterate over it.
+
+    every: one frame of so many, for a file.
+    newest: a thread reads on, and each step gives the newest frame there is; None: for cameras and streams.
+    tries, pause_seconds: of a live source that breaks.
+
+    Nothing raises while iterating: a source that cannot be opened or breaks ends with a Frame that has an `error`.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | int,
+        *,
+        every: int = 1,
+        newest: bool | None = None,
+        tries: int = TRIES,
+        pause_seconds: float = PAUSE_SECONDS,
+        open_capture: Callable[[Any], Any] = cv2.VideoCapture,
+    ) -> None:
+        if every < 1:
+            raise ValueError(f"every={every}; expected at least 1")
+        self.path = f"camera {source}" if isinstance(source, int) else os.fspath(source)
+        self.live = isinstance(source, int) or _STREAM.match(self.path) is not None
+        self._source = source if isinstance(source, int) else self.path
+        self._every, self._newest = every, self.live if newest is None else newest
+        self._tries, self._pause, self._open_capture = tries, pause_seconds, open_capture
+
+    @property
+    def rate(self) -> float:
+        """Frames a second that iterating gives, as the file says; 25 where it says nothing sensible."""
+        capture = self._opened()
+        rate = capture.get(cv2.CAP_PROP_FPS) if capture is not None else 0.0
+        if capture is not None:
+            capture.release()
+        return (rate if 0 < rate < 1000 else 25.0) / self._every
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = self._live_frames(threading.Event()) if self.live else self._frames()
+        return self._newest_of() if self._newest else frames
+
+    def _opened(self) -> Any:
+        """A capture, or None."""
+        try:
+            capture = self._open_capture(self._source)
+            if capture.isOpened():
+                return capture
+            capture.release()
+        except Exception:  # a name that OpenCV cannot take, a backend that raises
+            return None
+        return None
+
+    def _frames(self) -> Iterator[Frame]:
+        name = printable(self.path)
+        if not Path(os.fsdecode(self.path)).is_file():
+            yield Frame(self.path, 0, error=f"{name}: no such file")
+            return
+        capture = self._opened()
+        if capture is None:
+            yield Frame(self.path, 0, error=f"{name}: not a video that can be read")
+            return
+        number = 0
+        try:
+            expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            while True:
+                if number % self._every:
+                    if not capture.grab():  # not decoded into pixels
+                        break
+                else:
+                    read, pixels = capture.read()
+                    if not read:
+                        break
+                    yield Frame(self.path, number, pixels)
+                number += 1
+        finally:
+            capture.release()
+        # What containers say of their length is an estimate.
+        if number == 0 or number < 0.9 * expected - 2:
+            of = f" of {expected:.0f}" if expected > 0 else ""
+            yield Frame(self.path, number, error=f"{name}: ends after {number}{of} frames; truncated or damaged")
+
+    def _live_frames(self, stop: threading.Event) -> Iterator[Frame]:
+        """All frames; opened again when it breaks."""
+        number, failed = 0, 0
+        capture = None
+        try:
+            while not stop.is_set():
+                capture = capture or self._opened()
+                read, pixels = capture.read() if capture is not None else (False, None)
+                if read:
+                    failed = 0
+                    if number % self._every == 0:
+                        yield Frame(self.path, number, pixels)
+                    number += 1
+                    continue
+                if capture is not None:
+                    capture.release()
+                    capture = None
+                if failed == self._tries or (number == 0 and isinstance(self._source, int)):
+                    break
+                stop.wait(self._pause * 2**failed)
+                failed += 1
+            else:
+                return
+        finally:
+            if capture is not None:
+                capture.release()
+        name = printable(self.path)
+        what = f"broke after {number} frames" if number else "gives no picture"
+        yield Frame(self.path, number, error=f"{name}: {what}; opened again {failed} times without success")
+
+    def _newest_of(self) -> Iterator[Frame]:
+        """The newest frame at each step; those in between are left out."""
+        changed, stop = threading.Condition(), threading.Event()
+        newest: list[Frame] = []
+        ended: list[bool] = []
+
+        def read() -> None:
+            frames = self._live_frames(stop) if self.live else self._frames()
+            try:
+                for frame in frames:
+                    with changed:
+                        # The last picture is not lost to the sentence that follows it.
+                        newest[:] = [*newest[-1:], frame] if frame.error is not None else [frame]
+                        changed.notify()
+                    if stop.is_set():
+                        break
+            finally:
+                with changed:
+                    ended.append(True)
+                    changed.notify()
+
+        thread = threading.Thread(target=read, name="cornernet-camera", daemon=True)
+        thread.start()
+        try:
+            while True:
+                with changed:
+                    changed.wait_for(lambda: newest or ended)
+                    if not newest:
+                        return
+                    frame = newest.pop(0)
+                yield frame
+        finally:
+            stop.set()
+            thread.join(1.0)  # what blocks in the driver cannot be woken

@@ -1,0 +1,125 @@
+"""The score from which on a model's boxes are worth showing: where F1, of boxes found and objects missed, is best."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+IOU = 0.5
+"""A box has found an object of its class that it covers with at least this intersection over union."""
+
+
+@dataclass(frozen=True)
+class BestF1:
+    """The threshold with the highest F1 = 2 precision recall / (precision + recall), and what it gives.
+
+    category_id: None for all classes together at one threshold. objects: how many there are. found: right boxes.
+    """
+
+    name: str
+    category_id: int | None
+    threshold: float
+    F1: float
+    precision: float
+    recall: float
+    objects: int
+    found: int
+
+
+def best_thresholds(truth: dict[str, Any], results: Sequence[dict[str, Any]]) -> tuple[BestF1, ...]:
+    """All classes together first, then each class that has objects; those never found rightly are left out.
+
+    truth: content of a COCO annotation file. results: entries of a COCO result file, with scores from 0 on.
+    """
+    objects = _by_image_and_class(truth["annotations"])
+    found = _by_image_and_class(results)
+    scores: dict[int, list[np.ndarray]] = defaultdict(list)
+    right: dict[int, list[np.ndarray]] = defaultdict(list)
+    for (image, category), entries in found.items():
+        entries = sorted(entries, key=lambda entry: -entry["score"])
+        hit = match(entries, objects.get((image, category), []))
+        counted = hit >= 0
+        scores[category].append(np.array([entry["score"] for entry in entries])[counted])
+        right[category].append(hit[counted] > 0)
+    totals: dict[int, int] = defaultdict(int)
+    for (_, category), entries in objects.items():
+        totals[category] += sum(not entry.get("iscrowd") for entry in entries)
+    classes = [
+        _best(entry["name"], entry["id"], scores[entry["id"]], right[entry["id"]], totals[entry["id"]])
+        for entry in truth["categories"]
+    ]
+    every = [category for category in scores if totals[category]]
+    together = [[part for category in every for part in parts[category]] for parts in (scores, right)]
+    overall = _best("all", None, together[0], together[1], sum(totals.values()))
+    return tuple(best for best in (overall, *classes) if best is not None)
+
+
+def match(found: Sequence[dict[str, Any]], objects: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Per box of one class and image, best score first: 1 right, 0 wrong, -1 in a crowd, which counts as neither.
+
+    As COCO's evaluator: each box takes the free object that it covers best; crowds may be taken again and again.
+    """
+    hit = np.zeros(len(found), int)
+    if not objects:
+        return hit
+    crowd = np.array([bool(entry.get("iscrowd")) for entry in objects])
+    free = np.ones(len(objects), bool)
+    for row, iou in enumerate(_overlaps(found, objects, crowd)):
+        single = np.where(free & ~crowd, iou, -1)
+        if single.max() >= IOU:
+            free[single.argmax()] = False
+            hit[row] = 1
+        elif crowd.any() and iou[crowd].max() >= IOU:
+            hit[row] = -1
+    return hit
+
+
+def _overlaps(found: Sequence[dict[str, Any]], objects: Sequence[dict[str, Any]], crowd: np.ndarray) -> np.ndarray:
+    """(found, objects) intersection over union; over the box's own area where the object is a crowd."""
+    ours, theirs = (np.array([entry["bbox"] for entry in side], np.float64) for side in (found, objects))
+    a, b = ours[:, None], theirs[None]
+    sides = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = sides.clip(min=0).prod(axis=2)
+    own = a[..., 2:].prod(axis=2)
+    union = np.where(crowd, own, own + b[..., 2:].prod(axis=2) - shared)
+    return shared / np.maximum(union, np.finfo(np.float64).tiny)
+
+
+def _best(
+    name: str, category_id: int | None, scores: Sequence[np.ndarray], right: Sequence[np.ndarray], objects: int
+) -> BestF1 | None:
+    if not objects or not any(part.any() for part in right):
+        return None
+    score, hit = np.concatenate(scores), np.concatenate(right)
+    order = np.argsort(-score, kind="stable")
+    score, hit = score[order], hit[order].cumsum()
+    ends = np.flatnonzero(np.append(score[1:] < score[:-1], True))  # equal scores come and go together
+    f1 = 2 * hit[ends] / (ends + 1 + objects)
+    chosen = int(f1.argmax())
+    last = ends[chosen]
+    # Half way to the next box: a threshold that is the score itself would hang on its last digit.
+    below = score[ends[chosen + 1]] if chosen + 1 < len(ends) else 0.0
+    threshold = round(float((score[last] + below) / 2), 4)
+    if not below < threshold <= score[last]:  # closer together than four digits
+        threshold = float(score[last])
+    return BestF1(
+        name=name,
+        category_id=category_id,
+        threshold=threshold,
+        F1=float(f1[chosen]),
+        precision=float(hit[last] / (last + 1)),
+        recall=float(hit[last] / objects),
+        objects=objects,
+        found=int(hit[last]),
+    )
+
+
+def _by_image_and_class(entries: Sequence[dict[str, Any]]) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    groups: dict[tuple[int, int], list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        groups[entry["image_id"], entry["category_id"]].append(entry)
+    return groups

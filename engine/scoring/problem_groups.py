@@ -1,0 +1,33 @@
+"""Hundreds of lines about one mistake, as one line with examples."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+FEW = 4
+"""Up to so many lines of one kind are shown as they are."""
+
+_VALUES = re.compile(r"\[.*?\]|\d+(?:\.\d+)?|'[^']*'|\([^)]*\)|\S*[/\\]\S+")
+
+_HINTS = (
+    (("reaches outside the image", "lies outside the image"), "; are they x1 y1 x2 y2? COCO wants x y width height"),
+    (("has no area",), "; are they in fractions of the image, or empty objects?"),
+)
+
+
+def grouped(lines: Sequence[str]) -> list[str]:
+    """Lines that differ in numbers and names only become one: how many, what it may mean, and three of them."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        kinds[_VALUES.sub("#", line)].append(line)
+    shown: list[str] = []
+    for members in kinds.values():
+        if len(members) <= FEW:
+            shown += members
+            continue
+        what = members[0].partition(": ")[2]
+        hint = next((hint for words, hint in _HINTS if any(word in what for word in words)), "")
+        shown.append(f"{len(members)} times the same{hint}. Such as {'; '.join(members[:3])}")
+    return shown
