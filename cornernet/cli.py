@@ -51,11 +51,11 @@ ELSEWHERE = {
     "--every": ("vid-stride", "frame-skip"),
     "--classes": ("class", "filter-class"),
     "--learning-rate": ("lr", "lr0"),
+    "--device": ("gpu", "cuda", "gpus"),
 }
 """An option of ours, and what others call it."""
 
 WITHOUT = {
-    ("device", "gpu", "cuda"): "the runtime takes the GPU there is; CUDA_VISIBLE_DEVICES chooses among several",
     ("source", "input", "images", "img", "image"): "pictures stand behind the model, without an option",
     ("weights", "model", "checkpoint", "engine"): "the model stands first, without an option",
     ("iou", "iou-thres", "nms"): "overlapping boxes are weakened by soft-NMS, which has no threshold",

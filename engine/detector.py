@@ -65,7 +65,7 @@ class Detector:
 
     Defaults are those of the command line. Sizes: scaled to the canvas of training where the card knows it, else as
     they are. Scores: from the card's thresholds on (`cornernet evaluate --write-threshold` measures them), else from
-    0.3 on; evaluation alone, which has to see every box, takes all unless a threshold is given.
+    0.3 on; evaluation, which has to see every box, and the other protocols take all unless a threshold is given.
 
     Args:
         model: path of an ONNX file, a TensorRT engine or a checkpoint, or a Backend that is already open (it is then
@@ -134,7 +134,7 @@ class Detector:
                 method=soft_nms,
                 merge_exponent=merge_exponent,
                 max_per_image=max_per_image,
-                score_threshold=score_thresholds(score_threshold, self.card),
+                score_threshold=score_thresholds(score_threshold, self.card, self.protocol),
                 labels=class_labels(classes, self.card),
             )
             plan = ViewPlan(
@@ -260,15 +260,14 @@ class Detector:
         stages = replace(self.stages, keep_images=keep_images)
         images = Video(images) if is_video(images) else images
         sources = expand_sources(images)
-        if is_one_image(images) or isinstance(images, Sequence | np.ndarray):  # it can be looked into without waiting
-            first = list(islice(sources, 2))
+        if is_one_image(images) or isinstance(images, Sequence | np.ndarray):
+            first = list(islice(sources, 2))  # it can be looked into without waiting
             sources = chain(first, sources)
             if len(first) < 2:
                 return one_after_the_other(stages, sources, batch_size=batch_size, window=window)
-        if prefetch is None and isinstance(images, Video) and images.live:
-            prefetch = 1
         if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
-            prefetch = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
+            busy = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
+            prefetch = 1 if isinstance(images, Video) and images.live else busy
         pipeline = Pipeline(
             stages,
             self._memory,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from cornernet.engine.arguments import integer, shown_path
+from cornernet.engine.arguments import choice, flag, integer, shown_path
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.printable import printable
@@ -42,8 +42,8 @@ class Rules:
     allow_urls: bool = False
 
     def __post_init__(self) -> None:
-        if self.channel_order not in ("bgr", "rgb"):
-            raise ValueError(f'channel_order={self.channel_order!r}; expected "bgr" or "rgb"')
+        choice("channel_order", self.channel_order, ("bgr", "rgb"))
+        flag("allow_urls", self.allow_urls)
 
 
 _HOW_TO_DECODE = {

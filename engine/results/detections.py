@@ -255,7 +255,10 @@ class Detections:
 
     def crops(self, image: np.ndarray | None = None) -> list[np.ndarray]:
         """What lies in each box, (h, w, 3) uint8 BGR, h and w at least 1: a copy of part of `image` or `picture()`."""
+        from cornernet.engine.results.draw import check_picture
+
         image = self.picture() if image is None else image
+        check_picture(image)
         height, width = image.shape[:2]
         parts = []
         for x1, y1, x2, y2 in self.boxes.tolist():

@@ -22,6 +22,16 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
+def check_picture(image: np.ndarray) -> None:
+    """Raises ImageError unless it is (H, W, 3) uint8."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"cannot draw on a {type(image).__name__}; expected an array (H, W, 3) uint8 BGR")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageError(
+            f"cannot draw on an array of shape {image.shape} and {image.dtype}; expected (H, W, 3) uint8 BGR"
+        )
+
+
 def draw_detections(
     image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, names: Sequence[str], scores: np.ndarray | None
 ) -> np.ndarray:
@@ -29,12 +39,7 @@ def draw_detections(
 
     Line width and text follow the picture's size. Raises ImageError if `image` is not (H, W, 3) uint8.
     """
-    if not isinstance(image, np.ndarray):
-        raise ImageError(f"cannot draw on a {type(image).__name__}; expected an array (H, W, 3) uint8 BGR")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ImageError(
-            f"cannot draw on an array of shape {image.shape} and {image.dtype}; expected (H, W, 3) uint8 BGR"
-        )
+    check_picture(image)
     canvas = np.ascontiguousarray(image).copy()
     side = min(canvas.shape[:2])
     thickness = max(1, round(side / 300))

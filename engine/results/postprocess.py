@@ -49,7 +49,9 @@ class Suppression:
     def __post_init__(self) -> None:
         choice("soft_nms", self.method, ("gaussian", "linear", "hard", None))
         integer("max_per_image", self.max_per_image, least=1)
-        number("score_threshold", self.score_threshold, least=0, most=1, advice=", such as 0.5 for 50 %")
+        each = self.score_threshold if isinstance(self.score_threshold, tuple) else (self.score_threshold,)
+        for threshold in each:
+            number("score_threshold", threshold, least=0, most=1, advice=", such as 0.5 for 50 %")
         if self.merge_exponent is not None:
             number("merge_exponent", self.merge_exponent, least=0, most=100, advice=", or None")
 

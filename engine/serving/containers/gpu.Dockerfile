@@ -13,7 +13,7 @@ COPY export export
 COPY plugins plugins
 COPY benchmarks benchmarks
 # Not the extra `gpu`: it would lay a second TensorRT over the image's own. The image pins versions, some below ours.
-RUN PIP_CONSTRAINT= CORNERNET_PLUGINS=1 pip install --no-cache-dir --break-system-packages '.[inspect]' 'cuda-python>=12.9' \
+RUN PIP_CONSTRAINT= CORNERNET_PLUGINS=1 pip install --no-cache-dir --break-system-packages '.[inspect]' 'cuda-python>=12.9.1' \
     && rm -rf /source
 ENV XDG_CACHE_HOME=/tmp/cache
 WORKDIR /work

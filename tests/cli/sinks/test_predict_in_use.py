@@ -9,44 +9,14 @@ import time
 import cv2
 import numpy as np
 import pytest
+from daily_use import BOX, done, lines_of, model, photos, run
 from fake_backends import make_card, picture, write_onnx
-from typer.testing import CliRunner
 
-from cornernet.cli import app
 from cornernet.engine.reading.video import Video
 from cornernet.inputs import in_shard
 from cornernet.sinks.video_file import marked_video
 
-BOX = (10, 20, 60, 90)
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
-
-
-def done(*words):
-    result = run(*words)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def lines_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-@pytest.fixture
-def model(tmp_path):
-    return write_onnx(tmp_path / "model.onnx", make_card(train_size=(128, 128)))
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    (folder / "deep").mkdir(parents=True)
-    for number in range(6):
-        cv2.imwrite(str(folder / f"{number}.png"), picture(100, 120, BOX if number % 2 else None))
-    cv2.imwrite(str(folder / "deep" / "7.png"), picture(100, 120, BOX))
-    return folder
+__all__ = ["model", "photos"]
 
 
 @pytest.fixture
@@ -278,42 +248,3 @@ def test_a_picture_is_decoded_once(model, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(images, "_decode", lambda data, *rest: decoded.append(1) or original(data, *rest))
     done("predict", model, photos, "-o", tmp_path / "out", "--save", "crops")
     assert len(decoded) == 6
-
-
-def test_a_model_far_from_its_training_size_that_finds_nothing_says_so(model, photos, tmp_path):
-    words = ("predict", model, photos / "0.png", "--json", tmp_path / "a.jsonl")
-    assert "trained at 128x128 px and ran at 640x640 px" in done(*words, "--size", 640).stderr
-    for usual in ((), ("--size", "128x128"), ("--size", "128")):
-        assert "trained at" not in done(*words, *usual).stderr
-
-
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        (("--conf", "0.3"), "Here it is called --threshold"),
-        (("--imgsz", "640"), "Here it is called --size"),
-        (("--iou", "0.5"), "soft-NMS"),
-        (("--device", "cuda"), "CUDA_VISIBLE_DEVICES chooses"),
-        (("--source", "x"), "pictures stand behind the model"),
-        (("--save-txt",), "Here it is called --save yolo"),
-        (("--nonsense",), "No such option"),
-    ],
-)
-def test_an_option_that_others_have_is_named_as_it_is_here(model, photos, tmp_path, option, words):
-    result = run("predict", model, photos, "-o", tmp_path / "out", *option)
-    assert result.exit_code == 2 and words in " ".join(result.stderr.replace("│", "").split())
-
-
-def test_an_address_is_kept_as_it_is_and_refused_in_a_sentence(model, photos, tmp_path):
-    result = done("predict", model, photos / "1.png", "https://example.com/a.jpg", "-o", tmp_path / "out")
-    assert "https://example.com/a.jpg: an address is not fetched" in result.stderr
-
-
-def test_addresses_are_fetched_on_request_and_their_copies_get_names_of_files(model, tmp_path, monkeypatch):
-    png = cv2.imencode(".png", picture(100, 120, BOX))[1].tobytes()
-    monkeypatch.setattr("cornernet.engine.reading.urls.fetch", lambda url: png)
-    addresses = ["https://example.com/a.png?x=1", "https://example.com/b/a.png", "https://example.com/"]
-    done("predict", model, *addresses, "--urls", "-o", tmp_path / "out", "--save", "yolo")
-    assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a-2.jpg", "example.jpg"}
-    assert [line["path"] for line in lines_of(tmp_path / "out/detections.jsonl")] == addresses
-    assert (tmp_path / "out/labels/a-2.txt").read_text().startswith("0 0.29")
