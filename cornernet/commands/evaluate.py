@@ -173,9 +173,9 @@ def _by_class(report: "EvaluationReport") -> "Table":
     from rich.table import Table
 
     best = {entry.category_id: entry for entry in report.best_f1}
-    table = Table()
-    table.add_column("class")
-    for head in ("objects", "AP", "AP50", "AR100", "best F1", "at threshold", "precision", "recall"):
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))  # fits 80 columns
+    table.add_column("class", no_wrap=True)
+    for head in ("objects", "AP", "AP50", "AR100", "best F1", "threshold", "precision", "recall"):
         table.add_column(head, justify="right")
 
     def shown(category_id: int | None) -> list[str]:

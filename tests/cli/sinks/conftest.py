@@ -1,29 +1,9 @@
-"""The command line on a folder of small photographs: what the tests of predict share."""
-
-import json
+"""A model that finds the bright box, photographs and a clip."""
 
 import cv2
 import pytest
 from fake_backends import make_card, picture, write_onnx
-from typer.testing import CliRunner
-
-from cornernet.cli import app
-
-BOX = (10, 20, 60, 90)
-
-
-def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
-
-
-def done(*words):
-    result = run(*words)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def lines_of(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+from predict_runs import BOX
 
 
 @pytest.fixture
@@ -39,3 +19,13 @@ def photos(tmp_path):
         cv2.imwrite(str(folder / f"{number}.png"), picture(100, 120, BOX if number % 2 else None))
     cv2.imwrite(str(folder / "deep" / "7.png"), picture(100, 120, BOX))
     return folder
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (128, 96))
+    for number in range(7):
+        writer.write(picture(96, 128, (10 + number, 20, 60, 90)))
+    writer.release()
+    return path
