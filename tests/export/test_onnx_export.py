@@ -133,8 +133,7 @@ def test_an_inlined_file_runs_in_openvino_with_the_same_boxes(crowded):
     from cornernet.engine.backends.openvino import shared_core
 
     model = onnx.load(crowded.path)
-    assert not model.functions and {o.domain for o in model.opset_import} == {""}
-    assert not any(node.domain for node in model.graph.node)
+    assert not model.functions and {entry.domain for entry in (*model.opset_import, *model.graph.node)} == {""}
     compiled = shared_core().compile_model(str(crowded.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in ((2, 64, 96), (1, 63, 37), (1, 8, 8)):
         images = drawn_images(4, *shape)
