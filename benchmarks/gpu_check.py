@@ -2,8 +2,8 @@
 
     python -m cornernet.benchmarks.gpu_check [kernels|network|counters|tensorrt] [--output DIR --minutes N --rehearse]
 
-Four commands, each done within 7 minutes on 16 cores. They need a checkout, nvcc, torch and numpy, and for whole
-networks OpenCV and pydantic with its three small wheels (gpu_parts.SMALL_WHEELS: `pip download pydantic` elsewhere,
+Four commands, meant for a visit of minutes: --minutes bounds each. They need a checkout, nvcc, torch and numpy, and for
+whole networks OpenCV and pydantic with its three small wheels (gpu_parts.SMALL_WHEELS: `pip download pydantic` elsewhere,
 `pip install --no-index --find-links FOLDER pydantic` there). `tensorrt` needs TensorRT too. What is missing is named.
 
 Writes DIR/<gpu>-<date>-<command>.json and .md after every part, and what each part said into DIR/logs.

@@ -27,10 +27,9 @@ from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.latency.postprocessing import crowded_views
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.detector import Detector
-from cornernet.engine.machine import machine_facts, summary
+from cornernet.engine.machine import machine_facts, summary, usable_cores
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.reading.images import ImageSource, read_image
-from cornernet.engine.running.cores import usable_cores
 from cornernet.engine.running.serial import one_after_the_other
 from cornernet.engine.whole_file import write_text_whole
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import inspect
 import sys
 import tempfile
 import threading
@@ -94,7 +93,7 @@ def _detectors(models: list[Path]) -> Iterator[Detector]:
     """Each file in each runtime that can run it here; one that cannot start is named."""
     for model in models:
         openers: list[Callable[[], object]] = [lambda model=model: open_model(model)]  # type: ignore[misc]
-        if model.suffix == ".onnx" and "runtime" in inspect.signature(open_backend).parameters:
+        if model.suffix == ".onnx":
             openers.append(lambda model=model: open_backend(model, runtime="openvino"))  # type: ignore[misc]
         for opener in openers:
             try:

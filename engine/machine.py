@@ -67,6 +67,13 @@ def summary(facts: dict[str, Any]) -> str:
     return "; ".join([*parts, facts["os"], f"Python {facts['python']}"])
 
 
+def usable_cores() -> int:
+    """Cores that this process may use, not those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _os_name() -> str:
     try:
         return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
@@ -76,8 +83,11 @@ def _os_name() -> str:
 
 def cpu_facts() -> dict[str, Any]:
     """Cores that this process may use, not those of the machine; the load shows who else was running."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts: dict[str, Any] = {"cores": os.cpu_count(), "usable_cores": usable, "architecture": platform.machine()}
+    facts: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "usable_cores": usable_cores(),
+        "architecture": platform.machine(),
+    }
     model = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
     name = model[1].strip() if model else platform.processor()
     if name:

@@ -1,8 +1,8 @@
 """Float32 graph -> int8 graph: Q/DQ pairs around the convolutions of backbone and corner modules.
 
 ONNX Runtime's own quantiser calibrates and places the pairs: it keeps our operators as they are. NNCF drops the
-functions that define them, so that its result would run our plugins nowhere (measured beside it, on `squeeze`: as fast
-in OpenVINO, 1.6 times slower in ONNX Runtime, which wants a pair behind each convolution too).
+functions that define them, so that its result would run our plugins nowhere (and ONNX Runtime is
+slower with NNCF's pairs: it wants one behind each convolution too).
 
 Weights: signed, one scale per channel. Activations: unsigned, one scale per tensor. ONNX Runtime takes a ReLU into the
 convolution only where the lowest integer is its zero, and TensorRT takes signed integers with zero point 0 only:

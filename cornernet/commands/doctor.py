@@ -205,7 +205,7 @@ def _native() -> Finding:
     if native.load() is not None:
         return Finding("compiled code", "works", "post-processing without Python's lock")
     advice = "install a C++ compiler, then this package again; in a checkout: make"
-    return Finding("compiled code", "missing", "ten times faster post-processing; numpy does its work", advice)
+    return Finding("compiled code", "missing", "faster post-processing; numpy does its work", advice)
 
 
 def _extras() -> list[Finding]:

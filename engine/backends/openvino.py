@@ -42,8 +42,8 @@ class OpenVinoBackend:
         precision: "fp32", "bf16", or "auto": bf16 if this CPU computes in it.
         threads: of one operator; default one per core.
         mode: "latency": one batch has all cores. "throughput": several, `in_flight`, have some of them each.
-        cache: keep the compiled model: in this folder, or True: `~/.cache/cornernet/openvino`. It opens 0.2 s earlier
-            and takes as much disk as the file, and hourglass-104 twice the memory, so that the default is not to.
+        cache: keep the compiled model: in this folder, or True: `~/.cache/cornernet/openvino`. It opens earlier,
+            but takes as much disk as the file and its memory again, so that the default is not to.
 
     Raises:
         ModelError: not an ONNX file, corrupted, without model card, other inputs and outputs than the contract's, or

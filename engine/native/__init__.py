@@ -1,7 +1,7 @@
 """What Python is too slow for, compiled, and how it is called: all of post-processing for one image.
 
 Start with suppress.cpp. It is used where a library was compiled, see `library_path`; elsewhere results/postprocess.py
-does the same in numpy, ten times slower.
+does the same in numpy, more slowly.
 """
 
 from __future__ import annotations

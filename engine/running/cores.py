@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from cornernet.engine.arguments import integer
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.contract import computes_on_cpu
+from cornernet.engine.machine import usable_cores
 
 MOST_CORES = 1024
 MOST = 16
 """Beyond this many readers Python's lock, not the decoder, is the limit."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, not those of the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def workers_for(backend: Backend, threads: int | None) -> int:

@@ -1,6 +1,6 @@
 """Memory for batches that the backend reads without another copy, lent again and again.
 
-Fresh memory of 12 MB costs a millisecond of page faults, page-locked memory far more; a run needs few pieces.
+Fresh memory costs a page fault for each of its pages, page-locked memory far more; a run needs few pieces.
 """
 
 from __future__ import annotations

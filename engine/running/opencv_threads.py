@@ -1,7 +1,7 @@
 """OpenCV without its own threads, for as long as ours call it.
 
 Inside the workers of a pipeline OpenCV's pool only gets in the way: its threads wait by spinning, on cores that decode
-the next picture, and take a third of the throughput. The number of its threads belongs to the whole process, so it is
+the next picture. The number of its threads belongs to the whole process, so it is
 changed only while one of our calls runs, and put back when the last of them returns.
 """
 
