@@ -3,8 +3,9 @@
     python -m cornernet.benchmarks.gpu_check [kernels|network|counters|tensorrt] [--output DIR --minutes N --rehearse]
 
 Four commands, meant for a visit of minutes: --minutes bounds each. They need a checkout, nvcc, torch and numpy, and for
-whole networks OpenCV and pydantic with its three small wheels (gpu_parts.SMALL_WHEELS: `pip download pydantic` elsewhere,
-`pip install --no-index --find-links FOLDER pydantic` there). `tensorrt` needs TensorRT too. What is missing is named.
+whole networks OpenCV and pydantic with its three small wheels (gpu_parts.SMALL_WHEELS: `pip download pydantic`
+elsewhere, `pip install --no-index --find-links FOLDER pydantic` there). `tensorrt` needs TensorRT too. What is missing
+is named.
 
 Writes DIR/<gpu>-<date>-<command>.json and .md after every part, and what each part said into DIR/logs.
 --minutes drops parts, the least valuable first. --rehearse runs everything without a GPU: the kernels' source on the

@@ -82,7 +82,7 @@ def _os_name() -> str:
 
 
 def cpu_facts() -> dict[str, Any]:
-    """Cores that this process may use, not those of the machine; the load shows who else was running."""
+    """Cores, memory and model; the load shows who else was running."""
     facts: dict[str, Any] = {
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
