@@ -16,10 +16,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 # The library that `pip install .` builds too. Without a C++ compiler there is none, and numpy does its work.
 NATIVE := build/native/.built
 $(NATIVE): engine/native/suppress.cpp engine/native/CMakeLists.txt CMakeLists.txt
-	mkdir -p $(@D)
-	! command -v cmake > /dev/null || { cmake -S . -B build/cpu -DCORNERNET_PLUGINS=OFF -DBUILD_TESTING=OFF \
-		-DCMAKE_MESSAGE_LOG_LEVEL=WARNING && cmake --build build/cpu && cp build/cpu/native/*cornernet_native.* $(@D); }
-	touch $@
+	@mkdir -p $(@D)
+	@! command -v cmake > /dev/null || { cmake -S . -B build/cpu -DCORNERNET_PLUGINS=OFF -DBUILD_TESTING=OFF > /dev/null && \
+		cmake --build build/cpu > /dev/null && cp build/cpu/native/*cornernet_native.* $(@D); }
+	@touch $@
 
 quickstart: $(INSTALLED) $(NATIVE)
 	$(BIN)/cornernet quickstart

@@ -58,9 +58,6 @@ _NUMBER = re.compile(r"%(?:0(?P<digits>[1-9]))?d")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
 """Files taken from a directory."""
 
-_ADDRESS = re.compile(r"(data:|[a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
-"""Also of an address whose slashes `pathlib` has joined; drives of Windows have one letter."""
-
 
 def read_image(
     source: ImageSource, *, max_pixels: int = MAX_PIXELS, channel_order: ChannelOrder = "bgr", allow_urls: bool = False
@@ -108,7 +105,7 @@ def read_reduced(source: ImageSource, rules: Rules, *, reduction: Callable[[Size
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(bytes(source), "image bytes", max_pixels, reduction)
     if rules.allow_urls and urls.is_url(source):
-        return _decode(urls.fetch(source), urls.shortened(source), max_pixels, reduction)
+        return _decode(urls.fetch(source), shown_path(source), max_pixels, reduction)
     if isinstance(source, str | os.PathLike):
         return _decode(_read_file(source, max_pixels), shown_path(source), max_pixels, reduction)
     if foreign_images.is_file(source):
@@ -207,21 +204,9 @@ def find_files(source: ImageSource, *, recursive: bool = False) -> Sequence[Imag
 
 def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
     name = shown_path(source)
-    if urls.is_url(source):
-        raise ImageError(
-            f"{name}: an address is not fetched unless that is asked for: allow_urls=True in Python, --urls on the "
-            "command line; or download it"
-        )
-    if urls.is_base64(name):
-        raise ImageError(
-            f"text of {len(os.fspath(source))} characters that looks like a picture in base64, not like a "
-            "path; give its bytes: base64.b64decode(text)"
-        )
     if not name:
         raise ImageError("an empty path; expected a file, a directory or a glob ('.' is the current directory)")
-    if (address := _ADDRESS.match(name)) is not None:
-        what = "a data URL; decode its base64 part" if address[1] == "data:" else "an address; download it first"
-        raise ImageError(f"{name[:60]}: {what}, and hand in the bytes or a file")
+    urls.check_path(os.fsdecode(source))
     path = Path(os.fsdecode(source))
     try:
         if path.is_dir():

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from typing import Any, TypeGuard
 
+from cornernet.engine.arguments import shown_path
 from cornernet.engine.errors import ImageError
 from cornernet.engine.printable import printable
 
@@ -21,21 +22,38 @@ MOST_BYTES = 2**26
 """No picture larger than 64 MiB is taken from a server."""
 
 _URL = re.compile(r"(?i)https?://")
-_BASE64 = re.compile(r"(?:data:image/[\w.+-]+;base64,)?(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk[0-3])[A-Za-z0-9+/=\s]{32,}")
+_ADDRESS = re.compile(r"(?i)(data:|[a-z][a-z0-9+.-]+:/)")
+"""Also of an address whose slashes `pathlib` has joined; drives of Windows have one letter."""
+
+_BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk[0-3])[A-Za-z0-9+/=\s]{32,}")
 
 
 def is_url(source: Any) -> TypeGuard[str]:
     return isinstance(source, str) and _URL.match(source) is not None
 
 
-def is_base64(name: str) -> bool:
-    """Text that is the content of a picture: the first letters of JPEG, PNG, GIF, WebP, BMP in base64."""
-    return name.startswith("data:image/") or _BASE64.match(name[:100]) is not None
+def check_path(text: str) -> None:
+    """Raises ImageError for text that is an address, or the content of a picture, and no path."""
+    if is_url(text):
+        raise ImageError(
+            f"{shown_path(text)}: an address is not fetched unless that is asked for: allow_urls=True in Python, --urls "
+            "on the command line; or download it"
+        )
+    if text.startswith("data:image/") or _BASE64.match(text[:100]):
+        raise ImageError(
+            f"text of {len(text)} characters that looks like a picture in base64, not like a path; give its bytes: "
+            "base64.b64decode(text)"
+        )
+    if (address := _ADDRESS.match(text)) is not None:
+        what = (
+            "a data URL; decode its base64 part" if address[1].lower() == "data:" else "an address; download it first"
+        )
+        raise ImageError(f"{printable(text[:60])}: {what}, and hand in the bytes or a file")
 
 
 def fetch(url: str, *, seconds: float = SECONDS, whole_seconds: float = WHOLE_SECONDS, most: int = MOST_BYTES) -> bytes:
     """The content at an http or https address. Raises ImageError: not there, too slow, too large."""
-    name = shortened(url)
+    name = shown_path(url)
     deadline = time.monotonic() + whole_seconds
     parts: list[bytes] = []
     size = 0
@@ -66,15 +84,10 @@ def fetch(url: str, *, seconds: float = SECONDS, whole_seconds: float = WHOLE_SE
     return b"".join(parts)
 
 
-def shortened(name: str) -> str:
-    """For messages: a thousand letters say no more than the first of them."""
-    return printable(name if len(name) <= 1000 else f"{name[:120]}... ({len(name)} characters)")
-
-
 class _WebOnly(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, request: Any, file: Any, code: int, text: str, headers: Any, url: str) -> Any:
         if not is_url(url):  # a server must not lead us to ftp or to files
-            raise ImageError(f"{shortened(request.full_url)}: leads to {shortened(url)}, which is no web address")
+            raise ImageError(f"{shown_path(request.full_url)}: leads to {shown_path(url)}, which is no web address")
         return super().redirect_request(request, file, code, text, headers, url)
 
 

@@ -200,23 +200,27 @@ class Pipeline:
 
     def _assemble(self) -> None:
         images: list[Loaded] = []
+        pixels = 0
         while True:
             try:
                 loading = self._read.get(self._patience if images else None)
             except TimeoutError:  # a camera that waits: what it gave before is not held back
-                images = self._dispatch(images)
+                self._dispatch(images)
+                images, pixels = [], 0
                 continue
             if loading is None or isinstance(loading, BaseException):
                 self._dispatch(images)
                 self._windows.put(loading)
                 return
             images.append(loading if isinstance(loading, Loaded) else loading.result())
+            pixels += images[-1].area
             # The second condition bounds memory: few large pictures, or many small ones.
-            if len(images) >= self._window or sum(loaded.area for loaded in images) >= self._stages.max_pixels:
-                images = self._dispatch(images)
+            if len(images) >= self._window or pixels >= self._stages.max_pixels:
+                self._dispatch(images)
+                images, pixels = [], 0
 
-    def _dispatch(self, images: list[Loaded]) -> list[Loaded]:
-        """Send a window on its way: -> the images of the next one, none yet."""
+    def _dispatch(self, images: list[Loaded]) -> None:
+        """Send a window on its way."""
         batches = self._stages.views(images, self._batch_size)
         window = _Window(images, to_place=len(batches), to_run=len(batches))
         self._open.add(window)
@@ -232,7 +236,6 @@ class Pipeline:
             canvases = memory[: int(np.prod(shape))].reshape(shape)
             placed = self._pool.submit(self._place, window, batch, canvases)
             self._ready.put(_Job(window, batch, memory, canvases, placed))
-        return []
 
     def _place(self, window: _Window, batch: Batch, canvases: np.ndarray) -> None:
         with opencv_alone():

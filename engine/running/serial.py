@@ -16,12 +16,14 @@ def one_after_the_other(
 ) -> Iterator[Detections]:
     """Results in order. At most `window` images are in memory, and fewer once they have `max_pixels` pixels."""
     waiting: list[Loaded] = []
+    pixels = 0
     for numbered in enumerate(sources):
         waiting.append(stages.load(numbered))
+        pixels += waiting[-1].area
         # The second condition bounds memory: few large pictures, or many small ones.
-        if len(waiting) >= window or sum(loaded.area for loaded in waiting) >= stages.max_pixels:
+        if len(waiting) >= window or pixels >= stages.max_pixels:
             yield from run_window(stages, waiting, batch_size)
-            waiting = []
+            waiting, pixels = [], 0
     yield from run_window(stages, waiting, batch_size)
 
 
