@@ -36,8 +36,8 @@ def check_path(text: str) -> None:
     """Raises ImageError for text that is an address, or the content of a picture, and no path."""
     if is_url(text):
         raise ImageError(
-            f"{shown_path(text)}: an address is not fetched unless that is asked for: allow_urls=True in Python, --urls "
-            "on the command line; or download it"
+            f"{shown_path(text)}: an address is not fetched unless that is asked for: allow_urls=True in Python, "
+            "--urls on the command line; or download it"
         )
     if text.startswith("data:image/") or _BASE64.match(text[:100]):
         raise ImageError(
