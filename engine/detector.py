@@ -144,7 +144,7 @@ class Detector:
                 scales=_factors(scales),
                 mirror=mirrors(self.card, self.protocol, mirror),
             )
-            self._workers = workers_for(self._backend, threads)
+            self._workers = workers_for(threads)
         except BaseException:  # what was asked for does not suit this model: a device must not stay taken
             if self._owns_backend:
                 self._backend.close()

@@ -1,10 +1,8 @@
-"""How many threads read images, so that the cores are shared with a runtime that computes on them."""
+"""How many threads read images."""
 
 from __future__ import annotations
 
 from cornernet.engine.arguments import integer
-from cornernet.engine.backends import Backend
-from cornernet.engine.backends.contract import computes_on_cpu
 from cornernet.engine.machine import usable_cores
 
 MOST_CORES = 1024
@@ -12,11 +10,11 @@ MOST = 16
 """Beyond this many readers Python's lock, not the decoder, is the limit."""
 
 
-def workers_for(backend: Backend, threads: int | None) -> int:
+def workers_for(threads: int | None) -> int:
     """Threads that read, place and finish. `threads`: cores to use; None: all. Raises TypeError, ValueError.
 
-    An accelerator leaves them all to us. A runtime on the CPU computes with as many threads as there are cores; one
-    reader beside it is enough, since decoding costs less than the network, and two would only take turns with it.
+    As many beside a runtime on the CPU as beside an accelerator: what they read together while it computes costs it
+    less than the cores would idle while one of them reads alone.
     """
     cores = usable_cores() if threads is None else integer("threads", threads, least=1, most=MOST_CORES)
-    return min(MOST, max(1, cores // 4) if computes_on_cpu(backend) else cores)
+    return min(MOST, cores)

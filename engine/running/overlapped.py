@@ -3,8 +3,11 @@
 source    the caller's iterator -> reading jobs; one thread, since it may block
 pool      read, place, finish; `workers` threads
 assembly  images in order -> windows -> batches in memory that the backend lends; one thread
-runners   backend.run; as many threads as the backend takes batches at once
-caller    results in order
+runners   backend.run; as many threads as the backend takes batches at once; none for one that computes on the CPU
+caller    results in order; where there is no runner, backend.run too
+
+A runtime on the CPU keeps threads of its own for each thread that calls it: in a new runner for every run it would
+start them anew, and it has no use for the time in which the caller looks at a result.
 
 Windows, and so batches, are those of serial.py wherever the source keeps up, so results are the same to the bit.
 """
@@ -21,7 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cornernet.engine.backends.contract import batches_in_flight
+from cornernet.engine.backends.contract import batches_in_flight, computes_on_cpu
 from cornernet.engine.reading.images import ImageSource
 from cornernet.engine.reading.video import Frame
 from cornernet.engine.results.detections import Detections
@@ -85,13 +88,14 @@ class Pipeline:
     ) -> None:
         self._stages, self._memory, self._sources = stages, memory, sources
         self._batch_size, self._window, self._patience = batch_size, window, patience
-        self._workers, self._runners = workers, batches_in_flight(stages.backend)
+        self._workers, at_once = workers, batches_in_flight(stages.backend)
+        self._runners = 0 if computes_on_cpu(stages.backend) and at_once == 1 else at_once
         self._room = Room(images=window + prefetch, pixels=stages.max_pixels, workers=workers)
         # All but the last are bounded by the room for images; each closes with the pipeline.
         self._read: Channel[Loaded | Future[Loaded] | BaseException | None] = Channel()
         self._ready: Channel[_Job] = Channel()
         self._windows: Channel[_Window | BaseException | None] = Channel()
-        self._lent: Channel[None] = Channel(capacity=self._runners + 2)
+        self._lent: Channel[None] = Channel(capacity=at_once + 2)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="cornernet-worker")
         self._threads: list[threading.Thread] = []
         self._counting = threading.Lock()
@@ -134,6 +138,8 @@ class Pipeline:
         if isinstance(window, BaseException):
             raise window
         if window is not None:
+            while self._runners == 0 and not window.ran.is_set():
+                self._run_next()  # batches come in the order of their windows
             window.ran.wait()
             if self._failure is not None:
                 raise self._failure
@@ -224,11 +230,11 @@ class Pipeline:
         batches = self._stages.views(images, self._batch_size)
         window = _Window(images, to_place=len(batches), to_run=len(batches))
         self._open.add(window)
-        self._windows.put(window)
-        if not batches:
+        if not batches:  # finished before the caller sees it, who would wait for a batch to run
             if not self._stages.keep_images:
                 self._room.placed(sum(loaded.area for loaded in images))
             self._finish(window)
+        self._windows.put(window)
         for batch in batches:
             shape = (len(batch), *batch[0].placement.canvas, 3)
             self._lent.put(None)
@@ -251,16 +257,19 @@ class Pipeline:
 
     def _run(self) -> None:
         while True:
-            job = self._ready.get()
-            job.placed.result()
-            self._stages.run(job.batch, job.window.images, job.canvases)
-            self._memory.give_back(job.memory)
-            self._lent.get()
-            with self._counting:
-                job.window.to_run -= 1
-                last = job.window.to_run == 0
-            if last:
-                self._finish(job.window)
+            self._run_next()
+
+    def _run_next(self) -> None:
+        job = self._ready.get()
+        job.placed.result()
+        self._stages.run(job.batch, job.window.images, job.canvases)
+        self._memory.give_back(job.memory)
+        self._lent.get()
+        with self._counting:
+            job.window.to_run -= 1
+            last = job.window.to_run == 0
+        if last:
+            self._finish(job.window)
 
     def _finish(self, window: _Window) -> None:
         """Results of a window all of whose batches were run, in as many parts as can be worked on at once."""

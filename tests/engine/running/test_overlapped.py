@@ -211,3 +211,34 @@ def test_serial_reading_is_bounded_by_pixels_too():
         for _ in serial.one_after_the_other(stages, [picture(100, 100)] * 6, batch_size=100, window=100)
     ]
     assert alive == [1, 1, 2, 2, 3, 3]  # two pictures reach max_pixels, and run
+
+
+def test_a_runtime_on_the_cpu_runs_in_the_callers_thread_and_windows_of_broken_images_do_not_hold_it_up():
+    seen = []
+
+    class Backend(FunctionBackend):
+        computes_on_cpu = True
+
+        def run(self, canvases):
+            seen.append(threading.current_thread())
+            return super().run(canvases)
+
+    sources = [b"broken", GOOD, b"broken", b"broken", GOOD, GOOD, b"broken"]
+    for batch_size in (1, 2, 8):
+        results = list(Detector(Backend(bright_box)).stream(sources, batch_size=batch_size))
+        assert [found.error is None for found in results] == [source is GOOD for source in sources]
+    assert set(seen) == {threading.current_thread()}
+    assert ours() == []
+
+
+def test_a_backend_on_the_cpu_that_wants_several_batches_gets_threads():
+    together = threading.Barrier(2)
+
+    class Backend(FunctionBackend):
+        computes_on_cpu, in_flight = True, 2
+
+        def run(self, canvases):
+            together.wait(20)
+            return super().run(canvases)
+
+    assert [found.error for found in Detector(Backend(bright_box)).predict([GOOD] * 4, batch_size=1)] == [None] * 4
