@@ -18,10 +18,12 @@ from cornernet.engine.printable import printable
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import write_picture
+from cornernet.engine.scoring.best_threshold import class_thresholds
 from cornernet.engine.scoring.coco import CocoDataset, load_coco
 from cornernet.engine.scoring.evaluation import EvaluationReport, evaluate
 from cornernet.engine.whole_file import write_text_whole
 from cornernet.export.onnx_export import ExportReport, export_onnx
+from cornernet.export.write_card import write_card
 from cornernet.trainer.data.augment import AugmentConfig
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.loop.config import TrainConfig
@@ -121,6 +123,14 @@ def quickstart(
     for name, difference in exported.parity.differences.items():
         say(f"    {name:22} {difference.value:.1e} of {difference.tolerance:.0e} allowed")
 
+    with Detector(model, resize="fit") as detector:
+        exported_card = detector.card
+        best = class_thresholds(evaluate(detector, load_coco(data, "val")).best_f1, exported_card.class_names)
+    if best is not None:
+        write_card(model, exported_card.model_copy(update={"score_thresholds": best}))
+        shown = ", ".join(f"{name} {score:.2f}" for name, score in zip(card.class_names, best))
+        say(f"    boxes are shown from the scores with the best F1 on the validation pictures: {shown}")
+
     unseen = load_coco(data, "test")
     with Detector(model, resize="fit") as detector:
         found = detector.predict([sample.path for sample in unseen.samples], batch_size=8)
@@ -161,4 +171,4 @@ def _write_predictions(data: CocoDataset, found: list[Detections], folder: Path)
         picture = draw_scaled(read_image(sample.path), detections, 3)
         write_picture(folder / f"{sample.path.stem}.jpg", picture)
     write_text_whole(folder / "detections.jsonl", "\n".join(lines) + "\n")
-    draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png")
+    draw_beside_truth(data.samples[:8], found[:8], data.class_names, folder.parent / "predictions.png", threshold=None)

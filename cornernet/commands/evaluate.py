@@ -153,15 +153,14 @@ def _overall(stats: "Stats") -> "Table":
 
 
 def _write_thresholds(model: Path, card: "ModelCard", report: "EvaluationReport") -> None:
-    """Into the model's card. A class that was never found rightly gets the threshold of all together."""
+    """Into the model's card."""
     from cornernet.engine.errors import DatasetError
+    from cornernet.engine.scoring.best_threshold import class_thresholds
     from cornernet.export.write_card import write_card
 
-    if not report.best_f1:
+    thresholds = class_thresholds(report.best_f1, card.class_names)
+    if thresholds is None:
         raise DatasetError("no box was right, so there is no threshold to write; the model was left as it was")
-    overall, *classes = report.best_f1
-    measured = {best.name.casefold(): best.threshold for best in classes}
-    thresholds = tuple(measured.get(name.casefold(), overall.threshold) for name in card.class_names)
     write_card(model, card.model_copy(update={"score_thresholds": thresholds}))
     listed = [f"{name}={value:.2f}" for name, value in zip(card.class_names, thresholds)]
     more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""

@@ -30,6 +30,18 @@ class BestF1:
     found: int
 
 
+def class_thresholds(best: Sequence[BestF1], class_names: Sequence[str]) -> tuple[float, ...] | None:
+    """One threshold a class, for `ModelCard.score_thresholds`; None if no box was right.
+
+    best: of `best_thresholds`. A class that was never found rightly gets the threshold of all together.
+    """
+    if not best:
+        return None
+    overall, *classes = best
+    measured = {one.name.casefold(): one.threshold for one in classes}
+    return tuple(measured.get(name.casefold(), overall.threshold) for name in class_names)
+
+
 def best_thresholds(truth: dict[str, Any], results: Sequence[dict[str, Any]]) -> tuple[BestF1, ...]:
     """All classes together first, then each class that has objects; those never found rightly are left out.
 

@@ -83,11 +83,15 @@ def draw_beside_truth(
     class_names: Sequence[str],
     output: Path,
     *,
-    threshold: float = SHOWN,
+    threshold: float | None = SHOWN,
     tile_px: int = 320,
     columns: int = 2,
 ) -> None:
-    """Write a sheet of pairs: left what the model found from `threshold` on, right the annotated truth."""
+    """Write a sheet of pairs: left what the model found from `threshold` on, right the annotated truth.
+
+    threshold: None if `found` was cut at the model's own thresholds.
+    """
+    title = "found" if threshold is None else f"found, scores from {threshold:g}"
     pairs = []
     for sample, detections in zip(samples, found, strict=True):
         if detections.error is not None:
@@ -104,7 +108,7 @@ def draw_beside_truth(
             image_size=image.shape[:2],
         )
         tiles = [
-            _tile(image, detections.above(threshold), tile_px, f"found, scores from {threshold:g}", scores=True),
+            _tile(image, detections.above(threshold or 0), tile_px, title, scores=True),
             _tile(image, truth, tile_px, f"truth of {printable(sample.path.name)}", scores=False),
         ]
         pairs.append(cv2.copyMakeBorder(np.hstack(tiles), 0, GAP_PX, 0, GAP_PX, cv2.BORDER_CONSTANT, value=WHITE))
