@@ -48,17 +48,16 @@ def run(
 
     The same command again does what has no row yet. A worker that falls is replaced; nothing is lost or there twice.
     """
-    from cornernet.engine.cluster.part_files import list_pictures
     from cornernet.engine.cluster.ray_job import PartDone, predict_on_cluster
     from cornernet.engine.printable import printable
     from cornernet.options import progress_bars
 
     settings: dict[str, Any] = {"resize": resize, "size": parse_size(size), "protocol": protocol, "mirror": mirror}
     with progress_bars() as bars:
-        task = bars.add_task("pictures", total=len(list_pictures(source, column)))
+        task = bars.add_task("pictures", total=None)
 
         def advance(part: PartDone) -> None:
-            bars.advance(task, part.pictures)
+            bars.update(task, advance=part.pictures, total=part.of)
 
         report = predict_on_cluster(
             model,

@@ -37,11 +37,12 @@ except ImportError as error:
 
 @dataclass(frozen=True)
 class PartDone:
-    """A part of the list whose file is written. pid: of the worker, on its machine."""
+    """A part of the list whose file is written. pid: of the worker, on its machine. of: pictures of the whole run."""
 
     pictures: int
     failed: int
     pid: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -208,4 +209,4 @@ def _run(
     for row in finished.iter_rows():
         if row["error"]:
             raise BackendError(f"a worker cannot go on, finished parts are kept: {row['error']}")
-        yield PartDone(int(row["pictures"]), int(row["failed"]), int(row["pid"]))
+        yield PartDone(int(row["pictures"]), int(row["failed"]), int(row["pid"]), sum(map(len, parts)))
