@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,16 +88,16 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         for dtype in (np.float16, ml_dtypes.bfloat16) if layout != "planes" else (np.float16, np.float32):
             for corner in ("top_left", "bottom_right"):
                 name = f"corner_pool {layout} {np.dtype(dtype).name} {'x'.join(map(str, shape))} {corner}"
-                yield Check(name, lambda s=shape, d=dtype, y=layout, c=corner: pool(s, d, y, c))  # type: ignore[misc]
+                yield Check(name, partial(pool, shape, dtype, layout, corner))
     for shape, top_k in PEAK_SHAPES:
         if few and np.prod(shape) > LARGEST_FEW:
             continue
         for dtype in (np.float16, np.float32):
             name = f"corner_peaks {np.dtype(dtype).name} {'x'.join(map(str, shape))} K={top_k}"
-            yield Check(name, lambda s=shape, d=dtype, k=top_k: peaks(s, d, k))  # type: ignore[misc]
+            yield Check(name, partial(peaks, shape, dtype, top_k))
     for images, slots, dets in GROUP_SLOTS:
         if not few or slots < 1000:
-            yield Check(f"corner_group N={images} K={slots}", lambda n=images, k=slots, d=dets: group(n, k, d))  # type: ignore[misc]
+            yield Check(f"corner_group N={images} K={slots}", partial(group, images, slots, dets))
 
 
 def open_kernels(*, emulated: bool) -> Any:

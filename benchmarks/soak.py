@@ -16,13 +16,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from cornernet.benchmarks.latency.pictures import draw_picture, write_pictures
-from cornernet.engine.backends.open import open_backend
+from cornernet.engine.backends import Backend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError
 from cornernet.engine.reading.images import ImageSource
@@ -92,16 +93,16 @@ def soak(models: list[Path], minutes: float) -> list[Soaked]:
 def _detectors(models: list[Path]) -> Iterator[Detector]:
     """Each file in each runtime that can run it here; one that cannot start is named."""
     for model in models:
-        openers: list[Callable[[], object]] = [lambda model=model: open_model(model)]  # type: ignore[misc]
+        openers: list[Callable[[], Backend]] = [partial(open_model, model)]
         if model.suffix == ".onnx":
-            openers.append(lambda model=model: open_backend(model, runtime="openvino"))  # type: ignore[misc]
+            openers.append(partial(open_model, model, runtime="openvino"))
         for opener in openers:
             try:
                 backend = opener()
             except BackendError as error:
                 print(f"{model.name}: not run: {error}", file=sys.stderr)
                 continue
-            yield Detector(backend, resize="fit", size=(128, 128))  # type: ignore[arg-type]
+            yield Detector(backend, resize="fit", size=(128, 128))
 
 
 def _round(detector: Detector, files: list[Path], rng: np.random.Generator) -> int:

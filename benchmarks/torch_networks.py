@@ -99,11 +99,10 @@ def measure(setting: Setting, device: torch.device, rounds: int) -> dict[str, An
     deployed = DeployedNetwork(network, card, dtype=PRECISIONS[setting.precision]).to(device)
     deployed = deployed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randint(0, 256, (setting.batch, side, side, 3), dtype=torch.uint8, device=device)
-    run: Callable[[], Any] = lambda: deployed(images)  # noqa: E731
+    run: Callable[[], Any] = partial(deployed, images)
     with torch.inference_mode(), operators_of(setting, device):
         if setting.way == "compiled":
-            compiled = torch.compile(deployed, mode="reduce-overhead")
-            run = lambda: compiled(images)  # noqa: E731
+            run = partial(torch.compile(deployed, mode="reduce-overhead"), images)
         for _ in range(3):
             run()
         if setting.way == "graph":
