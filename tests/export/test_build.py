@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
+import time
 from pathlib import Path
 
 import onnx
@@ -205,10 +207,15 @@ def test_an_error_in_the_progress_display_stops_the_build_and_is_raised(toy, tmp
 
 
 def test_ctrl_c_during_a_build_stops_it_and_leaves_nothing(toy, tmp_path):
-    # Once: a second one could arrive after the test.
-    presses = iter([signal.SIGINT])
+    presses = iter([signal.SIGINT])  # once: a second one could arrive after the test
+
+    def press() -> None:
+        for key in presses:
+            os.kill(os.getpid(), key)  # to the process, as a terminal sends it, not to the builder's thread
+            time.sleep(0.2)
+
     with pytest.raises(KeyboardInterrupt):
-        build(toy, tmp_path / "toy.engine", progress=Recorder(lambda: [signal.raise_signal(key) for key in presses]))
+        build(toy, tmp_path / "toy.engine", progress=Recorder(press))
     assert [path.name for path in tmp_path.iterdir()] == ["toy.onnx"]
 
 
