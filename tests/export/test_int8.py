@@ -254,6 +254,17 @@ def test_a_block_that_costs_accuracy_is_found_and_left_in_float(plain, quantised
     assert best.agreement.iou > 0.5
 
 
+def test_blocks_go_back_to_float_until_enough_is_kept(plain, quantised, photos, monkeypatch):
+    few = ["features.backbone.stem.1", "features.backbone.stem.0", "features.corners.top_left.pooled"]
+    monkeypatch.setattr(int8_gate, "blocks_of", lambda model: few)
+    monkeypatch.setattr(int8_gate, "WANTED_AGREEMENT", 0.0)
+    monkeypatch.setattr(int8_gate, "LEAST_AGREEMENT", 0.0)
+    bad, pictures = spoil(quantised, "features.backbone.stem.0.conv.weight"), sorted(photos.glob("*.png"))[:3]
+    assert search_float_blocks(plain, bad, pictures).blocks == ()
+    best = search_float_blocks(plain, bad, pictures, enough=lambda found: len(found.blocks) >= 1)
+    assert best.blocks == ("features.backbone.stem.0",)
+
+
 def test_int8_that_loses_the_boxes_is_refused(plain, quantised, photos, monkeypatch):
     monkeypatch.setattr(int8_gate, "MOST_FLOAT_BLOCKS", 0)
     with pytest.raises(ExportError, match="mean overlap"):
