@@ -2,7 +2,7 @@
 
     python -m cornernet.benchmarks.latency.ladder -o benchmarks/results/ladder
     python -m cornernet.benchmarks.latency.ladder -o out --networks quickstart/run/best.safetensors,squeeze \\
-        --data quickstart/shapes --split test --price-per-hour 0.10
+        --data quickstart/shapes --split test --calibrate pictures --price-per-hour 0.10
 
 A network is a checkpoint, or a preset with random weights: what a layer costs does not depend on what it has learnt.
 Checkpoints get AP on --data for every step. Writes ladder.json and ladder.png, and prints the tables.
@@ -47,6 +47,7 @@ def climb(
     networks: Sequence[str],
     *,
     dataset: CocoDataset | None = None,
+    calibrate: Path | None = None,
     rounds: int = 5,
     runs: int = 3,
     growth: Sequence[str] = (),
@@ -58,7 +59,8 @@ def climb(
 
     Args:
         networks: presets, or checkpoint files.
-        dataset: AP of the checkpoints, and the pictures they are calibrated on.
+        dataset: AP of the checkpoints.
+        calibrate: folder of pictures for int8 of the checkpoints; None: that of the data set.
         rounds, runs: processes per step, and timed runs in each after two that warm up.
         growth: names of those networks whose growth with pixels, batch and number of pictures is measured.
         price_per_hour: of this machine, any currency; adds the cost of a million pictures.
@@ -68,7 +70,7 @@ def climb(
         folder = Path(name)
         files = write_pictures(folder / "pictures")
         for network in networks:
-            stem, trained = prepare(network, folder, dataset)
+            stem, trained = prepare(network, folder, dataset, calibrate)
             say(f"{stem.name}: files made")
             found.append(_measure(stem, trained, files, dataset, rounds, runs, growth, price_per_hour, steps, say))
     return {
@@ -79,7 +81,9 @@ def climb(
     }
 
 
-def prepare(network: str, folder: Path, dataset: CocoDataset | None) -> tuple[Path, bool]:
+def prepare(
+    network: str, folder: Path, dataset: CocoDataset | None, calibrate: Path | None = None
+) -> tuple[Path, bool]:
     """The files of `ladder_steps.STEPS` for a preset or a checkpoint: their stem, and whether it is a checkpoint."""
     from cornernet.export.int8_export import export_int8
     from cornernet.export.onnx_export import export_onnx
@@ -98,7 +102,7 @@ def prepare(network: str, folder: Path, dataset: CocoDataset | None) -> tuple[Pa
     export_onnx(weights, card, stem.with_suffix(".onnx"))
     int8 = stem.with_name(f"{stem.name}-int8.onnx")
     if trained and dataset is not None:
-        export_int8(weights, card, int8, calibrate=dataset.samples[0].path.parent, dataset=dataset, max_loss=1.0)
+        export_int8(weights, card, int8, calibrate=calibrate or dataset.samples[0].path.parent, dataset=dataset)
     else:
         import onnx
 
@@ -195,6 +199,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--split", default="test")
+    parser.add_argument("--calibrate", type=Path, help="pictures for int8; not those of --data, or AP flatters")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--price-per-hour", type=float)
@@ -204,6 +209,7 @@ def main(arguments: Sequence[str]) -> int:
         report = climb(
             given.networks.split(","),
             dataset=load_coco(given.data, given.split) if given.data is not None else None,
+            calibrate=given.calibrate,
             rounds=given.rounds,
             runs=given.runs,
             growth=given.growth.split(","),

@@ -51,8 +51,8 @@ def run(
 ) -> None:
     """Write the ONNX file after comparing it with torch at several sizes; a file above tolerance is not left behind.
 
-    int8: backbone and corner modules in integers, heads and decoder in float; the boxes of the float32 graph must be
-    found again in the calibration pictures. Blocks that would cost too much stay in float, and are named.
+    int8: backbone and corner modules in integers, the heads' answers and the decoder in float; the boxes of the float32
+    graph must be found again in the calibration pictures. Blocks that would cost too much stay in float, and are named.
     """
     from cornernet.outputs import carries_card, check_outputs
     from cornernet.terminal import make_console
@@ -127,7 +127,9 @@ def _export_int8(
         f"  calibrated on {report.pictures} pictures; of float32's {found.boxes} confident boxes there, int8 finds "
         f"{found.found:.1%}; mean overlap {found.iou:.3f}"
     )
-    console.print(f"  left in float: heads, decoder{''.join(f', {block}' for block in report.float_blocks)}")
+    console.print(
+        f"  left in float: answers of the heads, decoder{''.join(f', {block}' for block in report.float_blocks)}"
+    )
     if report.ap is not None:
         before, after = report.ap
         console.print(f"  AP {before:.3f} in float32, {after:.3f} in int8")

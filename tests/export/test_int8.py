@@ -85,12 +85,17 @@ def run(model: onnx.ModelProto, path, images: np.ndarray):
     return OnnxRuntimeBackend(path, providers=["CPUExecutionProvider"]).run(images)
 
 
-def test_convolutions_of_backbone_and_corner_modules_are_quantised_and_nothing_else(quantised):
+def test_convolutions_of_backbone_corner_modules_and_whole_maps_are_quantised_and_nothing_else(quantised):
     makers = {output: node for node in quantised.graph.node for output in node.output}
     convolutions = [node for node in quantised.graph.node if node.op_type == "Conv"]
-    inner = [node for node in convolutions if node.name.startswith("features.")]
-    heads = [node for node in convolutions if not node.name.startswith("features.")]
-    assert len(inner) > 20 and len(heads) == 8
+    answers = [
+        f"{corner}.{part}/Conv"
+        for corner in ("top_left", "bottom_right")
+        for part in ("heatmap.1", "hidden", "position")
+    ]
+    heads = [node for node in convolutions if node.name in answers]
+    inner = [node for node in convolutions if node.name not in answers]
+    assert len(inner) > 20 and len(heads) == 6
     for node in inner:
         assert [makers[name].op_type for name in node.input[:2]] == ["DequantizeLinear"] * 2, node.name
         assert node.input[2] not in makers  # the bias is a float32 number: TensorRT takes no other
@@ -284,7 +289,7 @@ def test_the_command_says_what_it_found_and_refuses_what_does_not_fit(exported, 
     assert done.exit_code == 0, done.output
     assert (str(asked["calibrate"]), asked["num_dets"], asked["dataset"]) == ("photos", 7, None)
     said = " ".join(done.output.split())
-    assert "calibrated on 6 pictures" in said and "heads, decoder, features.stem" in said
+    assert "calibrated on 6 pictures" in said and "answers of the heads, decoder, features.stem" in said
     assert "AP 0.500 in float32, 0.499 in int8" in said
 
 
