@@ -66,7 +66,7 @@ def report(monkeypatch, tmp_path):
         return {"canvas_ms": [batch * slow * TIMES[step]], "jpeg_ms": [batch * (TIMES[step] + 1)]}
 
     monkeypatch.setattr(ladder, "time_step", answer)
-    monkeypatch.setattr(ladder, "prepare", lambda network, folder, dataset: (folder / network, False))
+    monkeypatch.setattr(ladder, "prepare", lambda network, folder, *_: (folder / network, False))
     quiet = {"say": lambda text: None, "steps": tuple(TIMES)}
     return ladder.climb(["tiny"], rounds=4, runs=1, growth=("tiny",), price_per_hour=3.6, **quiet)
 
