@@ -1,0 +1,121 @@
+"""Where ONNX Runtime spends the time of a file, by operator: how much of it is not convolution.
+
+    python -m cornernet.benchmarks.operator_times tiny squeeze hourglass-104 --json operator_times.json
+
+A model is an ONNX file, or a preset with random weights. Times are ONNX Runtime's own profile of its CPU provider.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cornernet.benchmarks.latency.pictures import draw_picture
+from cornernet.benchmarks.untrained_models import write_untrained
+from cornernet.engine.errors import CornerNetError, ModelError
+from cornernet.engine.machine import machine_facts
+from cornernet.engine.whole_file import write_text_whole
+
+SIDE = 511
+CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
+LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose")
+POOLING = ("MaxPool", "Pad", "IsNaN")
+"""Of corner pooling's definition and of the peaks'; their comparisons are among the rest."""
+
+
+def measure(models: Sequence[str], *, runs: int = 10, side: int = SIDE) -> dict[str, Any]:
+    """The report, JSON-ready: each model's share of the time [1] by operator, largest first.
+
+    Raises ModelError if a file cannot be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found = [profile(_file(model, Path(folder)), runs, side, Path(folder)) for model in models]
+    names = [Path(model).stem if model.endswith(".onnx") else model for model in models]
+    return {
+        "machine": machine_facts(),
+        "settings": {"side": side, "runs": runs},
+        "models": [{"name": name, "shares": shares} for name, shares in zip(names, found, strict=True)],
+    }
+
+
+def profile(path: Path, runs: int, side: int, folder: Path) -> dict[str, float]:
+    """Operator -> share of the time [1] of one canvas (side, side) [px], after a first run that is not counted."""
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / path.stem)
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (images,) = session.get_inputs()
+        canvas = draw_picture(np.random.default_rng(0), side, side)[None]
+        for _ in range(1 + runs):
+            session.run(None, {images.name: canvas})
+    except Exception as error:  # ONNX Runtime's are of many types, without a common one
+        raise ModelError(f"{path}: cannot be profiled: {error}. Export it again, or choose another --side.") from error
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    kernels = [event for event in events if event["name"].endswith("kernel_time")]
+    times: Counter[str] = Counter()
+    for event in kernels[len(kernels) // (1 + runs) :]:
+        times[event["args"]["op_name"]] += event["dur"]
+    return {name: time / times.total() for name, time in times.most_common()}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The shares as a Markdown table, one row per model."""
+    side = report["settings"]["side"]
+    lines = [
+        f"Where ONNX Runtime's time goes, one {side} x {side} view ({report['machine']['cpu']['model']}):",
+        "",
+        "| model | convolutions | layout | pooling and peaks | the rest, largest first |",
+        "|---|---|---|---|---|",
+    ]
+    for model in report["models"]:
+        shares = model["shares"]
+        groups = [sum(shares.get(name, 0) for name in group) for group in (CONVOLUTIONS, LAYOUT, POOLING)]
+        rest = {name: share for name, share in shares.items() if name not in CONVOLUTIONS + LAYOUT + POOLING}
+        largest = ", ".join(f"{name} {share:.1%}" for name, share in list(rest.items())[:4])
+        lines.append(f"| {model['name']} | {' | '.join(f'{share:.1%}' for share in groups)} | {largest} |")
+    return "\n".join(lines)
+
+
+def _file(model: str, folder: Path) -> Path:
+    if model.endswith(".onnx"):
+        return Path(model)
+    from cornernet.export.onnx_export import export_onnx
+    from cornernet.trainer.network.checkpoint import load_checkpoint
+
+    checkpoint, path = folder / f"{model}.safetensors", folder / f"{model}.onnx"
+    write_untrained(model, checkpoint)
+    export_onnx(*load_checkpoint(checkpoint), path)
+    return path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command of the module's docstring; exit code 1 with a sentence if something cannot be measured."""
+    parser = argparse.ArgumentParser(prog="python -m cornernet.benchmarks.operator_times", description=__doc__)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--side", type=int, default=SIDE, help="of the canvas [px]")
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args(arguments)
+    try:
+        report = measure(given.models, runs=given.runs, side=given.side)
+        if given.json is not None:
+            write_text_whole(given.json, json.dumps(report, indent=1) + "\n")
+    except (CornerNetError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(render(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
