@@ -145,23 +145,6 @@ def test_calibration_sees_what_detection_sees(photos, card):
     np.testing.assert_array_equal(canvases[2], expected[None])
 
 
-def test_many_pictures_are_drawn_evenly(tmp_path):
-    for number in range(10):
-        (tmp_path / f"{number}.jpg").touch()
-    assert [path.stem for path in find_pictures(tmp_path, most=4)] == ["0", "2", "5", "7"]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"), [("gone", "no such folder"), ("empty", "no picture in it"), ("broken", "none of 1 pictures")]
-)
-def test_nothing_to_calibrate_on_is_an_export_error(tmp_path, card, name, message):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "a.jpg").write_bytes(b"no picture")
-    with pytest.raises(ExportError, match=message):
-        calibration_canvases(find_pictures(tmp_path / name), card)
-
-
 def test_a_block_left_in_float_holds_the_float_weights_and_the_rest_is_quantised(plain, quantised):
     block = "features.backbone.hourglasses.0.keep.0"
     assert block in blocks_of(plain) and block_of(f"{block}.conv1/Conv") == block
