@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import write_picture
 from cornernet.engine.scoring.best_threshold import class_thresholds
 from cornernet.engine.scoring.coco import CocoDataset, load_coco
-from cornernet.engine.scoring.evaluation import EvaluationReport, evaluate
+from cornernet.engine.scoring.evaluation import EvaluationReport, evaluate, json_text
 from cornernet.engine.whole_file import write_text_whole
 from cornernet.export.onnx_export import ExportReport, export_onnx
 from cornernet.export.write_card import write_card
@@ -137,7 +136,7 @@ def quickstart(
         _write_predictions(unseen, found, output / "predictions")
         say(f"4/6 predicted {len(found)} unseen pictures in batches of 8: {output / 'predictions'}")
         evaluation = evaluate(detector, unseen)
-    write_text_whole(output / "evaluation.json", json.dumps(evaluation.to_dict(), indent=1) + "\n")
+    write_text_whole(output / "evaluation.json", json_text(evaluation.to_dict()))
     stats = evaluation.stats
     say(f"5/6 evaluated on them: AP {stats['AP']:.3f}, AP50 {stats['AP50']:.3f}: {output / 'evaluation.json'}")
 

@@ -89,7 +89,7 @@ def run(
     """
     from cornernet.engine.installation import require
     from cornernet.engine.scoring.coco import load_coco
-    from cornernet.engine.scoring.evaluation import evaluate
+    from cornernet.engine.scoring.evaluation import evaluate, json_text
     from cornernet.outputs import check_outputs, json_starting_with, write_text
     from cornernet.trainer.deploy.open_model import open_detector, precision_of, runtime_of
 
@@ -131,7 +131,7 @@ def run(
     console.print(_by_class(report))
     _print_notes(report)
     content = {"file": printable(model), **ran, "settings": settings, **report.to_dict()}
-    write_text(file, json_module.dumps(content, indent=1) + "\n")
+    write_text(file, json_text(content))
     if results is not None:
         write_text(results, json_module.dumps(report.results))
     names = ", ".join(map(printable, written))
