@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import Line2D, Rectangle, save, subplots
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors, Mistake, area
+from cornernet.benchmarks.figures import Line2D, Rectangle, save, subplots
 from cornernet.engine.reading.images import read_image
 
 EXAMPLES = 4
