@@ -19,6 +19,8 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D as Line2D
     from matplotlib.patches import Rectangle as Rectangle
+    from matplotlib.ticker import LogLocator as LogLocator
+    from matplotlib.ticker import NullLocator as NullLocator
     from PIL import Image  # comes with matplotlib
     from PIL.PngImagePlugin import PngInfo
 except ModuleNotFoundError as error:

@@ -55,13 +55,14 @@ def latency_figure(report: Report) -> Figure:
         text = f"{row.images_per_s:.3g} img/s" + (f", {row.speed:.2f}x" if len(report.models) > 1 else "")
         if far > edge:
             axes.plot(edge, place, marker=">", markersize=5, color=INK, linestyle="none")
-            text += f" (p99 beyond the edge: {far:.0f} ms)"
+            text += f" (p99 beyond the edge: {far:.3g} ms)"
         where = (max(left, min(far, edge)), place)
         axes.annotate(text, where, (6, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(places, labels, fontsize=8)
     axes.margins(y=0.02)
     axes.set_xlim(0, edge * 1.28)  # room for the texts
-    axes.set_xlabel("ms per image (a batch's time divided by its images)")
+    axes.set_xlabel("ms per image (a batch's time divided by its images)", fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
