@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -94,21 +95,19 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
     """
     inputs = Inputs()
     for source in sources:
-        if source.is_dir():
-            for path in _look_into(source):
-                try:
-                    _take(path, inputs)
-                except CornerNetError as error:
-                    inputs.problems.append(printable(str(error)))
-            continue
-        if not _take(source, inputs):
+        found = _look_into(source) if source.is_dir() else []
+        if not source.is_dir() and not _take(source, inputs):
             raise DatasetError(
                 f"{printable(source)}: nothing that a report shows; expected the folder of a run, a JSON file of "
                 "`cornernet evaluate`, `cornernet benchmark` or `cornernet analyse`, or a model file"
             )
         if source.suffix.lower() in MODELS:
-            for path in sorted(source.parent.glob(f"{glob_safe(source.name)}.*.json")):
+            found = sorted(source.parent.glob(f"{escape(source.name)}.*.json"))
+        for path in found:
+            try:
                 _take(path, inputs)
+            except CornerNetError as error:
+                inputs.problems.append(str(error))
     if not inputs.files():
         raise DatasetError(
             f"{', '.join(map(printable, sources))}: nothing to report on. Train, or measure first: "
@@ -117,21 +116,15 @@ def read_inputs(sources: Sequence[Path]) -> Inputs:
     return inputs
 
 
-def glob_safe(name: str) -> str:
-    """A file's name as a pattern that only it fits."""
-    return re.sub(r"([*?[])", r"[\1]", name)
-
-
-def _look_into(folder: Path) -> Iterator[Path]:
+def _look_into(folder: Path) -> list[Path]:
     """Files of a folder and of those in it that may be ours. Of weights the best alone: the last are a step further."""
     try:
         entries = sorted(folder.iterdir())
         inner = [path for entry in entries if entry.is_dir() for path in sorted(entry.iterdir())]
     except OSError as error:
         raise DatasetError(f"{printable(folder)}: cannot be read: {error.strerror}") from error
-    for path in (*entries, *inner):
-        if path.is_file() and (path.suffix.lower() != ".safetensors" or path.name == "best.safetensors"):
-            yield path
+    files = [path for path in (*entries, *inner) if path.is_file()]
+    return [path for path in files if path.suffix.lower() != ".safetensors" or path.name == "best.safetensors"]
 
 
 def _take(path: Path, inputs: Inputs) -> bool:
