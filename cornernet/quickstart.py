@@ -33,6 +33,7 @@ from cornernet.export.onnx_export import ExportReport, export_onnx
 from cornernet.export.write_card import write_card
 from cornernet.trainer.data.augment import AugmentConfig
 from cornernet.trainer.data.shapes import generate_shapes
+from cornernet.trainer.deploy.open_model import sha256_of
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.plots import draw_beside_truth, draw_scaled
 from cornernet.trainer.loop.train import train
@@ -146,7 +147,8 @@ def quickstart(
         _write_predictions(unseen, found, output / "predictions")
         say(f"4/7 predicted {len(found)} unseen pictures in batches of 8: {output / 'predictions'}")
         evaluation = evaluate(detector, unseen)
-    write_text_whole(output / "evaluation.json", json_text({"file": printable(model), **evaluation.to_dict()}))
+    content = {"file": printable(model), "sha256": sha256_of(model), **evaluation.to_dict()}
+    write_text_whole(output / "evaluation.json", json_text(content))
     stats = evaluation.stats
     say(f"5/7 evaluated on them: AP {stats['AP']:.3f}, AP50 {stats['AP50']:.3f}: {output / 'evaluation.json'}")
     threshold = evaluation.best_f1[0].threshold if evaluation.best_f1 else SHOWN

@@ -34,11 +34,14 @@ _FIRST_KEY = re.compile(rb'\s*\{\s*"(file|model|machine|analysis)"\s*:')
 
 
 class Evaluation(BaseModel):
-    """What `cornernet evaluate` writes. Files from before it kept curves have none."""
+    """What `cornernet evaluate` writes. Files from before it kept curves, or which file it was, have none."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     file: str | None = None
+    sha256: str | None = None
+    runtime: str | None = None
+    precision: str | None = None
     model: str
     dataset: str
     values: dict[str, float]

@@ -191,20 +191,21 @@ def _sections(inputs: Inputs) -> list[Section]:
 
 def _analyses(inputs: Inputs) -> tuple[Section, list[Section]]:
     """The causes of errors, and a section for each other analysis that is there."""
-    causes, further = Section("Causes of errors"), []
-    for path, report in inputs.analyses.items():
-        section = causes if report.analysis == "errors" else Section(f"Analysis: {report.analysis}")
+    sections = {"errors": Section("Causes of errors")}
+    several = len({report.analysis for report in inputs.analyses.values()}) < len(inputs.analyses)
+    for name, (path, report) in zip(short_names(list(inputs.analyses)), inputs.analyses.items()):
+        section = sections.setdefault(report.analysis, Section(f"Analysis: {report.analysis}"))
         threshold = report.settings.get("threshold")
         above = f", boxes and corners from {threshold} on" if threshold is not None else ""
-        section.intro = f"{report.settings.get('dataset', '')} {report.settings.get('split', '')}{above}".strip()
-        section.panels += [Panel(table=report_tables.analysis_table(table)) for table in report.tables]
+        about = f"{report.settings.get('dataset', '')} {report.settings.get('split', '')}{above}".strip()
+        section.intro = "; ".join(filter(None, (section.intro, f"{name}: {about}" if several else about)))
+        title = name if several else ""
+        section.panels += [Panel(title, table=report_tables.analysis_table(table)) for table in report.tables]
         section.notes = [*section.notes, *report.notes]
         examples = path.with_name(f"{path.stem}-examples.png")
         if examples in inputs.pictures and (picture := _embed(examples, inputs)):
-            section.panels.append(Panel("Examples", picture=picture, wide=True))
-        if section is not causes:
-            further.append(section)
-    return causes, further
+            section.panels.append(Panel(f"Examples {title}".strip(), picture=picture, wide=True))
+    return sections.pop("errors"), list(sections.values())
 
 
 def _examples(inputs: Inputs) -> set[Path]:

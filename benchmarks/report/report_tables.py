@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,37 +81,65 @@ def data_of(evaluation: Evaluation) -> str:
 
 
 def glance(inputs: Inputs) -> Table:
-    """A row for each model that was scored or timed: how good, how fast, how large."""
-    timed = {
-        str(model.get("name", "")): (model, report) for report in inputs.benchmarks.values() for model in report.models
-    }
+    """A row for each model that was scored or timed: how good, how fast, how large.
+
+    Both are in one row if the files were the same to the bit; of several runtimes, the one that was scored.
+    """
+    files = short_names(list(inputs.benchmarks))
+    timed = [
+        _Timed(model, report, file if len(files) > 1 else "")
+        for file, report in zip(files, inputs.benchmarks.values())
+        for model in report.models
+    ]
     rows = []
-    for model, one in zip(_model_names(inputs.evaluations), inputs.evaluations.values()):
+    for name, one in zip(_model_names(inputs.evaluations), inputs.evaluations.values()):
         best = next((best for best in one.best_f1 if best.category_id is None), None)
         values = [one.values.get("AP"), one.values.get("AP50"), *((best.F1, best.threshold) if best else (None, None))]
-        rows.append((Cell(model), Cell(data_of(one)), *map(score, values), *_speed(*timed.get(model, ({}, None)))))
-    scored = {row[0].text for row in rows}
-    for name, (facts, report) in timed.items():
-        if name not in scored:
-            found = accuracy_of(facts)
-            data = str(report.settings.get("data") or "").removeprefix("instances_").removesuffix(".json")
-            values = [found.get("AP"), found.get("AP50"), None, None]
-            rows.append((Cell(name), Cell(data if found else DASH), *map(score, values), *_speed(facts, report)))
+        mine = next((entry for entry in timed if entry.is_of(one)), None)
+        rows.append((Cell(name), Cell(data_of(one)), *map(score, values), *_speed(mine)))
+    for entry in timed:
+        if not any(entry.is_of(one) for one in inputs.evaluations.values()):
+            found = accuracy_of(entry.model)
+            data = str(entry.report.settings.get("data") or "").removeprefix("instances_").removesuffix(".json")
+            cells = map(score, (found.get("AP"), found.get("AP50"), None, None))
+            rows.append((Cell(entry.title), Cell(data if found else DASH), *cells, *_speed(entry)))
     columns = ("AP", "AP50", "best F1", "threshold", "ms, one image", "images/s", "MB", "parameters")
     return Table(("model", "data", *columns), tuple(rows), words=(1,))
 
 
-def _speed(model: Mapping[str, Any], report: Latency | None) -> tuple[Cell, ...]:
+class _Timed(NamedTuple):
+    """A model of a benchmark."""
+
+    model: Mapping[str, Any]
+    report: Latency
+    file: str
+
+    @property
+    def name(self) -> str:
+        return str(self.model.get("name", ""))
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.file})" if self.file else self.name
+
+    def is_of(self, one: Evaluation) -> bool:
+        ran = {key: value for key in ("runtime", "precision") if (value := getattr(one, key)) is not None}
+        return one.sha256 is not None and all(
+            self.model.get(key) == value for key, value in {"sha256": one.sha256, **ran}.items()
+        )
+
+
+def _speed(timed: _Timed | None) -> tuple[Cell, ...]:
     """Of the smallest batch end to end, images/s of the fastest batch, size of the file, parameters."""
-    rows = [row for row in report.rows if row.model == model.get("name")] if report is not None else []
-    if not rows:
+    rows = [row for row in timed.report.rows if row.model == timed.name] if timed is not None else []
+    if timed is None or not rows:
         return (Cell(DASH),) * 4
-    size = number(model.get("bytes"))
+    size = number(timed.model.get("bytes"))
     return (
         milliseconds(min(rows, key=lambda row: row.batch).end_to_end["p50"]),
         Cell(f"{max(row.images_per_s for row in rows):.0f}"),
         Cell(DASH if size is None else f"{size / 1e6:.1f}"),
-        Cell(count_of(number(model.get("parameters")))),
+        Cell(count_of(number(timed.model.get("parameters")))),
     )
 
 
