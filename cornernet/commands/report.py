@@ -35,7 +35,6 @@ def run(
     from cornernet.benchmarks.report.report_page import render_report
     from cornernet.outputs import check_outputs, marked_picture, write_text
 
-    check_outputs({output: marked_picture}, sources)
     inputs = read_inputs(sources)
     check_outputs({output: marked_picture}, inputs.files())
     page = render_report(inputs, title=title)
