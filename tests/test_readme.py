@@ -53,7 +53,14 @@ def desk(tmp_path_factory):
 def test_the_commands_on_your_own_pictures_run_as_written_and_so_does_the_python_after_them(desk):
     own = next(block for block in blocks("bash") if "cornernet train" in block)
     commands = [line for line in own.splitlines() if line.startswith("cornernet ")]
-    assert [command.split()[1] for command in commands] == ["train", "export", "predict", "evaluate", "benchmark", "report"]
+    assert [command.split()[1] for command in commands] == [
+        "train",
+        "export",
+        "predict",
+        "evaluate",
+        "benchmark",
+        "report",
+    ]
     daily = next(block for block in blocks("bash") if "clip_found.mp4" in block)
     for command in [*commands, *daily.splitlines()]:
         program, *arguments = shlex.split(command, comments=True)

@@ -191,7 +191,7 @@ def class_table(evaluations: Mapping[str, Evaluation]) -> Table:
     return Table(("class", *(("objects",) if same else ()), *heads * len(evaluations)), tuple(rows), groups=groups)
 
 
-def threshold_table(evaluation: Evaluation, name: str) -> Table:
+def threshold_table(evaluation: Evaluation) -> Table:
     """Where F1 is best, and what is found and missed there."""
     rows = tuple(
         (
@@ -204,14 +204,14 @@ def threshold_table(evaluation: Evaluation, name: str) -> Table:
         )
         for one in evaluation.best_f1
     )
-    return Table(("class", "threshold", "F1", "precision", "recall", "found"), rows, caption=name)
+    return Table(("class", "threshold", "F1", "precision", "recall", "found"), rows)
 
 
-def confusion_table(found: Confusion, name: str) -> Table:
+def confusion_table(found: Confusion) -> Table:
     """Rows: what is there. Columns: what was shown. Shaded by the share of the row."""
     counts = np.array(found.counts)
     if len(found.names) > WHOLE_TABLE:
-        return _commonest(found, counts, name)
+        return _commonest(found, counts)
     heads = [*found.names, "nothing"]
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = tuple(
@@ -219,17 +219,17 @@ def confusion_table(found: Confusion, name: str) -> Table:
         for head, line, shares in zip(heads, counts.tolist(), counts / total)
     )
     groups = (("", 1), ("shown", len(heads)))
-    return Table(("there", *heads), rows, caption=name, groups=groups, grid=True)
+    return Table(("there", *heads), rows, groups=groups, grid=True)
 
 
-def _commonest(found: Confusion, counts: np.ndarray, name: str, most: int = 20) -> Table:
+def _commonest(found: Confusion, counts: np.ndarray, most: int = 20) -> Table:
     names = [*found.names, "nothing"]
     apart = counts.copy()
     np.fill_diagonal(apart, 0)
     order = np.argsort(-apart, axis=None, kind="stable")[:most]
     places = [divmod(int(place), len(names)) for place in order if apart.flat[place]]
     rows = tuple((Cell(names[row]), Cell(names[column]), Cell(f"{apart[row, column]:,}")) for row, column in places)
-    return Table(("there", "shown", "times"), rows, caption=name, words=(1,))
+    return Table(("there", "shown", "times"), rows, words=(1,))
 
 
 def analysis_table(table: AnalysisTable) -> Table:
