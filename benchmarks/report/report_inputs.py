@@ -148,7 +148,7 @@ def _take(path: Path, inputs: Inputs) -> bool:
         if "analysis" in content:
             inputs.analyses[key] = Analysis.read(path)
             _take_picture(path.with_name(f"{path.stem}-examples.png"), inputs)
-        elif "machine" in content:
+        elif str(content.get("format")).startswith("cornernet-benchmark/"):
             inputs.benchmarks[key] = Latency.read(path)
         elif "per_class" in content:
             inputs.evaluations[key] = Evaluation.model_validate(content)

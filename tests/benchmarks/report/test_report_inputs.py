@@ -41,7 +41,9 @@ def test_what_a_benchmark_wrote_is_read_again_as_it_was(tmp_path):
     assert Latency.read(tmp_path / "b.json") == written
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"images": []}', "[1]", "plain text", '{"model": "x"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"images": []}', "[1]", "plain text", '{"model": "x"}', '{"machine": {}}']
+)
 def test_a_file_of_something_else_is_refused_by_name_and_passed_over_in_a_folder(tmp_path, content):
     write_run(tmp_path / "run")
     (tmp_path / "other.json").write_text(content)

@@ -1,6 +1,8 @@
 """The page: whole, asking for nothing, right in its numbers, and unmoved by names that are code elsewhere."""
 
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -178,6 +180,20 @@ def test_an_evaluation_without_curves_and_a_detector_that_found_nothing_are_show
     page = page_of(tmp_path)
     assert "fake" in page.table("model", "AR100")
     assert page.texts.count("cornernet evaluate model.onnx data/mine") == 2
+
+
+def test_a_page_is_made_without_torch(tmp_path):
+    write_run(tmp_path / "run")
+    code = f"""
+import sys
+from pathlib import Path
+from cornernet.benchmarks.report.report_inputs import read_inputs
+from cornernet.benchmarks.report.report_page import render_report
+render_report(read_inputs([Path({str(tmp_path)!r})]))
+print([name for name in ("torch", "safetensors", "onnxruntime") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
 
 
 def run(*words):
