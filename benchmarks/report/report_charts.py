@@ -140,6 +140,7 @@ def _draw(
                 line.y,
                 color=line.colour,
                 linewidth=thick,
+                alpha=0.45 if line.colour == REST else 1,
                 linestyle="--" if line.dashed else "-",
                 marker="o" if marks else None,
                 markersize=3.5,
@@ -169,6 +170,8 @@ def _style(axes: Any, x: str, y: str, *, log: bool, unit: bool, square: bool) ->
         axes.set_ylim(-0.02, 1.04)
     if square:
         axes.set_xlim(-0.01, 1.01)
+    else:  # there is no half of a step or an epoch
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
