@@ -46,7 +46,7 @@ test-python:
 # The same with the lowest version of each package that pyproject.toml allows.
 test-lowest:
 	mkdir -p build
-	sed -nE 's/^[^#]*"([a-z-]+)(\[[a-z,]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > $(LOWEST)
+	sed -nE 's/^[^#]*"([a-z0-9-]+)(\[[a-z,]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > $(LOWEST)
 	$(MAKE) test-python CONSTRAINED='--constraint $(LOWEST)'
 
 # Hostile files by the thousand; a new SEED is a new attack. Findings and the table: build/attack/

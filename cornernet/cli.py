@@ -31,6 +31,7 @@ VERBS = (
     "evaluate",
     "benchmark",
     "analyse",
+    "report",
     "info",
     "doctor",
 )

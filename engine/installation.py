@@ -14,6 +14,7 @@ EXTRA_OF_PACKAGE = {
     "safetensors": "train",
     "onnx": "inspect",
     "matplotlib": "charts",
+    "jinja2": "report",
     "pycocotools": "evaluate",
     "onnxruntime": "cpu",
     "openvino": "openvino",

@@ -53,14 +53,22 @@ def desk(tmp_path_factory):
 def test_the_commands_on_your_own_pictures_run_as_written_and_so_does_the_python_after_them(desk):
     own = next(block for block in blocks("bash") if "cornernet train" in block)
     commands = [line for line in own.splitlines() if line.startswith("cornernet ")]
-    assert [command.split()[1] for command in commands] == ["train", "export", "predict", "evaluate", "benchmark"]
+    assert [command.split()[1] for command in commands] == [
+        "train",
+        "export",
+        "predict",
+        "evaluate",
+        "benchmark",
+        "report",
+    ]
     daily = next(block for block in blocks("bash") if "clip_found.mp4" in block)
     for command in [*commands, *daily.splitlines()]:
-        program, *arguments = shlex.split(command)
+        program, *arguments = shlex.split(command, comments=True)
         done = subprocess.run([BIN / program, *arguments], cwd=desk, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert len(list((desk / "found").glob("*.jpg"))) == 3 and (desk / "clip_found.mp4").is_file()
     assert (desk / "found/coco.json").is_file() and (desk / "found/labels/classes.txt").is_file()
+    assert "Causes of errors" in (desk / "report.html").read_text(encoding="utf-8")
     (python,) = blocks("python")
     done = subprocess.run([sys.executable, "-c", python], cwd=desk, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

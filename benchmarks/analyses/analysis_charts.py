@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors
 from cornernet.benchmarks.analyses.quadrants import BRANCHES, QUADRANTS, QuadrantAP
-from cornernet.engine.installation import missing
-from cornernet.engine.results.picture_file import MARK
-
-try:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D as Line2D
-    from matplotlib.patches import Rectangle as Rectangle
-    from PIL import Image  # comes with matplotlib
-    from PIL.PngImagePlugin import PngInfo
-except ModuleNotFoundError as error:
-    raise missing("matplotlib", "a chart") from error
-
-DPI = 110
-COLOURS = ("#4477aa", "#ee8866", "#44bb99", "#aa4499", "#bbbb55", "#555555")
-"""Told apart by people who see colours differently (Tol, 2021)."""
-
-
-def subplots(
-    *grid: int, figsize: tuple[float, float], layout: Literal["constrained"] = "constrained", squeeze: bool = True
-) -> tuple[Figure, Any]:
-    """As pyplot's, but without pyplot, which would choose how all figures of the process are shown, a notebook's too.
-
-    Here as everywhere: who draws imports matplotlib's parts from this file, which says what to do if it is not there.
-    """
-    figure = Figure(figsize=figsize, layout=layout)
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(*grid, squeeze=squeeze)
+from cornernet.benchmarks.figures import COLOURS, save, subplots
 
 
 def bar_chart(groups: Mapping[str, Mapping[str, float]], columns: Sequence[str], title: str, output: Path) -> None:
@@ -108,15 +79,3 @@ def error_chart(errors: Errors, output: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
     save(figure, output)
-
-
-def save(figure: Any, output: Path, *, few_colours: bool = False) -> None:
-    """Write a figure as PNG. few_colours: 256; many photographs then need a fifth of the space."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
-    picture = Image.open(drawn).convert("RGB")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    shown = picture.quantize(256, dither=Image.Dither.NONE) if few_colours else picture
-    mark = PngInfo()
-    mark.add_text("Software", MARK)
-    shown.save(output, format="PNG", optimize=True, pnginfo=mark)

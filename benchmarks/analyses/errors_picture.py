@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import Line2D, Rectangle, save, subplots
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.benchmarks.analyses.mistakes import FALSE, MISSED, Errors, Mistake, area
+from cornernet.benchmarks.figures import Line2D, Rectangle, save, subplots
 from cornernet.engine.reading.images import read_image
 
 EXAMPLES = 4
@@ -93,7 +93,8 @@ def _draw(axis: Any, mistake: Mistake, name: str) -> None:
     for points, branch in zip((mistake.top_left, mistake.bottom_right), BRANCH_COLOURS):
         axis.scatter(points[:, 0], points[:, 1], s=20, color=_rgb(branch), edgecolors="white", linewidths=0.7, zorder=3)
     axis.set(xlim=(x1, x2), ylim=(y2, y1))
-    axis.set_title(name, fontsize=7, pad=2)
+    # Every pair of the object's corners may be rejected without another in its place.
+    axis.set_title(name if mistake.found is not None else f"{name}: no box", fontsize=7, pad=2)
 
 
 def _rgb(branch: str) -> tuple[float, float, float]:

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import Rectangle, save, subplots
 from cornernet.benchmarks.analyses.observe import Network, Observation, corners
 from cornernet.benchmarks.analyses.quadrants import peaks_of
+from cornernet.benchmarks.figures import Rectangle, save, subplots
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.draw import class_colour
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.benchmarks.analyses.analysis_charts import save, subplots
 from cornernet.benchmarks.analyses.heatmap_picture import BRANCH_COLOURS
 from cornernet.benchmarks.analyses.observe import Network, Observation, corners
+from cornernet.benchmarks.figures import save, subplots
 from cornernet.engine.errors import ModelError
 from cornernet.trainer.network.corner_pool import bottom_pool, left_pool, right_pool, top_pool
 

@@ -21,13 +21,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from cornernet.benchmarks.latency.postprocessing import BUDGET_MS, CANDIDATES
 from cornernet.benchmarks.latency.stage_times import PERCENTILES, STAGES, Subject, per_image_ms, speed_against
+from cornernet.engine.errors import DatasetError
 from cornernet.engine.machine import summary
+from cornernet.engine.printable import printable
 
 FORMAT = "cornernet-benchmark/1"
 
@@ -45,6 +48,11 @@ class Row:
     speed: float
     first_batch_ms: float
 
+    def numbers(self) -> list[float]:
+        """What every reader of a row relies on."""
+        stages = [self.stages[stage]["p50"] for stage in STAGES]
+        return [*stages, *(self.end_to_end[f"p{q}"] for q in PERCENTILES), self.images_per_s, self.speed]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -61,6 +69,21 @@ class Report:
     def write(self, path: Path) -> None:
         """Write as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """Inverse of `write`. Raises DatasetError if the file is not such a report."""
+        try:
+            report = TypeAdapter(cls).validate_json(path.read_bytes())
+            numbers = [value for row in report.rows for value in row.numbers()]
+            if report.format != FORMAT or not report.rows or not all(0 <= value < float("inf") for value in numbers):
+                raise ValueError(f"format {report.format!r}, {len(report.rows)} rows; expected {FORMAT!r} and times")
+        except (OSError, ValueError, KeyError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise DatasetError(
+                f"{printable(path)}: not a result of `cornernet benchmark` ({why}); measure again"
+            ) from error
+        return report
 
     def print(self, console: Console) -> None:
         """The tables and what their numbers mean."""

@@ -89,9 +89,9 @@ def run(
     """
     from cornernet.engine.installation import require
     from cornernet.engine.scoring.coco import load_coco
-    from cornernet.engine.scoring.evaluation import evaluate
+    from cornernet.engine.scoring.evaluation import evaluate, json_text
     from cornernet.outputs import check_outputs, json_starting_with, write_text
-    from cornernet.trainer.deploy.open_model import open_detector, precision_of, runtime_of
+    from cornernet.trainer.deploy.open_model import open_detector, precision_of, runtime_of, sha256_of
 
     settings = detector_settings(
         protocol=protocol,
@@ -130,13 +130,14 @@ def run(
     console.print(_overall(report.stats))
     console.print(_by_class(report))
     _print_notes(report)
-    content = {"file": printable(model), **ran, "settings": settings, **report.to_dict()}
-    write_text(file, json_module.dumps(content, indent=1) + "\n")
+    content = {"file": printable(model), "sha256": sha256_of(model), **ran, "settings": settings, **report.to_dict()}
+    write_text(file, json_text(content))
     if results is not None:
         write_text(results, json_module.dumps(report.results))
     names = ", ".join(map(printable, written))
     if write_threshold:
         _write_thresholds(model, detector.card, report)
+        write_text(file, json_text(content | {"sha256": sha256_of(model)}))
     typer.echo(f"{report.stats.images} pictures, {report.stats.objects} objects -> {names}")
 
 

@@ -1,4 +1,4 @@
-"""Do the whole job once on drawn pictures: train, export, predict, evaluate, benchmark."""
+"""Do the whole job once on drawn pictures: train, export, predict, evaluate, benchmark, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +23,9 @@ def run(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 12,
     repeats: Annotated[int, typer.Option(min=1, help="Timed batches in the benchmark.")] = 20,
 ) -> None:
-    """Draw shapes, train the tiny network, export it, check it against torch, predict, evaluate and benchmark.
+    """Draw shapes, train the tiny network, export it, check it against torch, predict, evaluate, benchmark, report.
 
-    Minutes on two cores. Leaves the model, pictures of what it found, plots and the latency table.
+    Minutes on two cores. Leaves the model, pictures of what it found, plots, the latency table and a page with it all.
     """
     from cornernet.quickstart import quickstart
     from cornernet.terminal import make_console
@@ -40,7 +40,7 @@ def run(
     )
     report.benchmark.print(make_console())
     typer.echo(f"\ndone in {report.seconds / 60:.1f} minutes. Look at:")
-    for name in ("predictions.png", "run/losses.png", "run/ap.png", "benchmark.png"):
+    for name in ("report.html", "predictions.png", "run/losses.png", "run/ap.png", "benchmark.png"):
         typer.echo(f"  {printable(output / name)}")
     model, pictures = printable(output / "model.onnx"), printable(output / "shapes" / "images")
     typer.echo(f"Your turn: cornernet predict {model} {pictures} -o found")

@@ -42,16 +42,29 @@ def class_thresholds(best: Sequence[BestF1], class_names: Sequence[str]) -> tupl
     return tuple(measured.get(name.casefold(), overall.threshold) for name in class_names)
 
 
-def best_thresholds(truth: dict[str, Any], results: Sequence[dict[str, Any]]) -> tuple[BestF1, ...]:
-    """All classes together first, then each class that has objects; those never found rightly are left out.
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """The boxes of one class on all images, those in crowds left out, and how many objects it has.
+
+    scores (n,) float64; right (n,) bool: has found an object. In no order of their own.
+    """
+
+    name: str
+    category_id: int | None
+    scores: np.ndarray
+    right: np.ndarray
+    objects: int
+
+
+def match_classes_apart(truth: dict[str, Any], results: Sequence[dict[str, Any]]) -> tuple[Matched, ...]:
+    """All classes that have objects together first, then each class of the ground truth.
 
     truth: content of a COCO annotation file. results: entries of a COCO result file, with scores from 0 on.
     """
     objects = _by_image_and_class(truth["annotations"])
-    found = _by_image_and_class(results)
     scores: dict[int, list[np.ndarray]] = defaultdict(list)
     right: dict[int, list[np.ndarray]] = defaultdict(list)
-    for (image, category), entries in found.items():
+    for (image, category), entries in _by_image_and_class(results).items():
         entries = sorted(entries, key=lambda entry: -entry["score"])
         hit = match(entries, objects.get((image, category), []))
         counted = hit >= 0
@@ -60,34 +73,51 @@ def best_thresholds(truth: dict[str, Any], results: Sequence[dict[str, Any]]) ->
     totals: dict[int, int] = defaultdict(int)
     for (_, category), entries in objects.items():
         totals[category] += sum(not entry.get("iscrowd") for entry in entries)
-    classes = [
-        _best(entry["name"], entry["id"], scores[entry["id"]], right[entry["id"]], totals[entry["id"]])
-        for entry in truth["categories"]
-    ]
-    every = [category for category in scores if totals[category]]
-    together = [[part for category in every for part in parts[category]] for parts in (scores, right)]
-    overall = _best("all", None, together[0], together[1], sum(totals.values()))
-    return tuple(best for best in (overall, *classes) if best is not None)
+
+    def joined(name: str, category_id: int | None, categories: Sequence[int], count: int) -> Matched:
+        score = [part for category in categories for part in scores[category]]
+        hit = [part for category in categories for part in right[category]]
+        none = np.zeros(0)
+        return Matched(name, category_id, np.concatenate([none, *score]), np.concatenate([none > 0, *hit]), count)
+
+    classes = [joined(entry["name"], entry["id"], [entry["id"]], totals[entry["id"]]) for entry in truth["categories"]]
+    every = [category for category in list(scores) if totals[category]]
+    return joined("all", None, every, sum(totals.values())), *classes
+
+
+def best_thresholds(matched: Sequence[Matched]) -> tuple[BestF1, ...]:
+    """Of all classes together first, then of each that has objects; those never found rightly are left out."""
+    return tuple(best for one in matched if (best := _best(one)) is not None)
+
+
+NOTHING, CROWD = -1, -2
+"""In place of an object's index."""
 
 
 def match(found: Sequence[dict[str, Any]], objects: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Per box of one class and image, best score first: 1 right, 0 wrong, -1 in a crowd, which counts as neither.
+    """Per box of one class and image, best score first: 1 right, 0 wrong, -1 in a crowd, which counts as neither."""
+    claimed = claim(found, objects)
+    return np.where(claimed >= 0, 1, np.where(claimed == CROWD, -1, 0))
+
+
+def claim(found: Sequence[dict[str, Any]], objects: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Per box of one image, best score first: the index of the object that it takes, NOTHING, or CROWD.
 
     As COCO's evaluator: each box takes the free object that it covers best; crowds may be taken again and again.
     """
-    hit = np.zeros(len(found), int)
-    if not objects:
-        return hit
+    claimed = np.full(len(found), NOTHING)
+    if not objects or not found:
+        return claimed
     crowd = np.array([bool(entry.get("iscrowd")) for entry in objects])
     free = np.ones(len(objects), bool)
     for row, iou in enumerate(_overlaps(found, objects, crowd)):
         single = np.where(free & ~crowd, iou, -1)
         if single.max() >= IOU:
-            free[single.argmax()] = False
-            hit[row] = 1
+            claimed[row] = single.argmax()
+            free[claimed[row]] = False
         elif crowd.any() and iou[crowd].max() >= IOU:
-            hit[row] = -1
-    return hit
+            claimed[row] = CROWD
+    return claimed
 
 
 def _overlaps(found: Sequence[dict[str, Any]], objects: Sequence[dict[str, Any]], crowd: np.ndarray) -> np.ndarray:
@@ -101,14 +131,12 @@ def _overlaps(found: Sequence[dict[str, Any]], objects: Sequence[dict[str, Any]]
     return shared / np.maximum(union, np.finfo(np.float64).tiny)
 
 
-def _best(
-    name: str, category_id: int | None, scores: Sequence[np.ndarray], right: Sequence[np.ndarray], objects: int
-) -> BestF1 | None:
-    if not objects or not any(part.any() for part in right):
+def _best(matched: Matched) -> BestF1 | None:
+    objects = matched.objects
+    if not objects or not matched.right.any():
         return None
-    score, hit = np.concatenate(scores), np.concatenate(right)
-    order = np.argsort(-score, kind="stable")
-    score, hit = score[order], hit[order].cumsum()
+    order = np.argsort(-matched.scores, kind="stable")
+    score, hit = matched.scores[order], matched.right[order].cumsum()
     ends = np.flatnonzero(np.append(score[1:] < score[:-1], True))  # equal scores come and go together
     f1 = 2 * hit[ends] / (ends + 1 + objects)
     chosen = int(f1.argmax())
@@ -119,8 +147,8 @@ def _best(
     if not below < threshold <= score[last]:  # closer together than four digits
         threshold = float(score[last])
     return BestF1(
-        name=name,
-        category_id=category_id,
+        name=matched.name,
+        category_id=matched.category_id,
         threshold=threshold,
         F1=float(f1[chosen]),
         precision=float(hit[last] / (last + 1)),

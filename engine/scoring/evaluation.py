@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cornernet.engine.errors import DatasetError
 from cornernet.engine.printable import printable
-from cornernet.engine.scoring.best_threshold import BestF1, best_thresholds
+from cornernet.engine.scoring.best_threshold import BestF1, best_thresholds, match_classes_apart
 from cornernet.engine.scoring.coco import whole_number
 from cornernet.engine.scoring.coco_stats import (
     STATS,
@@ -22,6 +23,8 @@ from cornernet.engine.scoring.coco_stats import (
     load_json,
     numeric_truth,
 )
+from cornernet.engine.scoring.confusion import Confusion, confusion
+from cornernet.engine.scoring.curves import Curve, curves
 
 if TYPE_CHECKING:
     from cornernet.engine.detector import Detector
@@ -36,6 +39,7 @@ __all__ = [
     "Stats",
     "coco_stats",
     "evaluate",
+    "json_text",
     "match_classes",
     "result_entries",
     "scored_truth",
@@ -49,6 +53,8 @@ class EvaluationReport:
     results: the detections in COCO's result format, in the order of the data set.
     errors:  (image file, message) of images that gave no detections because they could not be used.
     best_f1: the threshold that shows most of what is right and least of what is wrong, for all classes and for each.
+    curves:  precision over recall and F1 over the threshold, likewise.
+    confusion: what is shown for what is there, at these thresholds; None if no box was right.
     notes:   what the reader of the numbers has to know, such as classes that the model lacks.
     """
 
@@ -56,6 +62,8 @@ class EvaluationReport:
     dataset: str
     stats: Stats
     best_f1: tuple[BestF1, ...]
+    curves: tuple[Curve, ...]
+    confusion: Confusion | None
     results: list[dict[str, Any]]
     errors: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -67,6 +75,8 @@ class EvaluationReport:
             "dataset": self.dataset,
             **self.stats.to_dict(),
             "best_f1": [asdict(best) for best in self.best_f1],
+            "curves": [asdict(curve) for curve in self.curves],
+            "confusion": asdict(self.confusion) if self.confusion else None,
             "errors": [{"image": image, "error": message} for image, message in self.errors],
             "notes": list(self.notes),
         }
@@ -74,6 +84,13 @@ class EvaluationReport:
     def write_results(self, path: str | Path) -> None:
         """Write the detections as a COCO result file."""
         Path(path).write_text(json.dumps(self.results), encoding="utf-8")
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """JSON with a line per entry, but a list of numbers on one: a curve would be a hundred lines."""
+    # The newline after the bracket is none of a string's: JSON writes that as a backslash and an n.
+    numbers = re.compile(r"\[\n\s*((?:-?[\d.]+(?:e[-+]?\d+)?,?\n\s*)+)\]")
+    return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(content, indent=1)) + "\n"
 
 
 def evaluate(
@@ -116,11 +133,16 @@ def evaluate(
             progress(1)
     ordered = [entry for sample in dataset.samples for entry in results[sample.image_id]]
     truth = scored_truth(dataset)
+    numbers = numeric_truth(truth)
+    matched = match_classes_apart(numbers, ordered)
+    best = best_thresholds(matched)
     return EvaluationReport(
         model=card.name,
         dataset=str(dataset.annotation_file),
         stats=coco_stats(truth, ordered, evaluator=evaluator),
-        best_f1=best_thresholds(numeric_truth(truth), ordered),
+        best_f1=best,
+        curves=curves(matched),
+        confusion=confusion(numbers, ordered, best),
         results=ordered,
         errors=tuple(errors),
         notes=(*_size_note(resized, len(samples)), *notes, *map(str, dataset.problems)),

@@ -1,5 +1,6 @@
 """evaluate finds the best thresholds, the model keeps them, predict uses them; nothing else of the file changes."""
 
+import hashlib
 import json
 
 import cv2
@@ -33,6 +34,8 @@ def test_evaluate_shows_the_best_threshold_and_writes_it_into_the_model(model, d
     before = onnx.load(model)
     result = run("evaluate", model, data, "--json", tmp_path / "s.json", "--write-threshold")
     assert f"bright={bright['threshold']:.2f}" in result.stderr
+    # A benchmark of the model as it is now belongs to this evaluation.
+    assert json.loads((tmp_path / "s.json").read_text())["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     backend = open_backend(model)
     assert backend.card.score_thresholds == (bright["threshold"], overall["threshold"])
     backend.close()

@@ -68,6 +68,7 @@ def test_importing_the_package_loads_nothing_heavy():
         ("onnx", "cornernet.export.parse_network", "inspect"),
         ("matplotlib", "cornernet.benchmarks.latency.latency_chart", "charts"),
         ("matplotlib", "cornernet.benchmarks.analyses.analysis_charts", "charts"),
+        ("jinja2", "cornernet.benchmarks.report.report_page", "report"),
     ],
 )
 def test_an_absent_package_is_an_error_with_the_command_in_python_too(package, module, extra):

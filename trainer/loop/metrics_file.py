@@ -9,7 +9,6 @@ from typing import Any
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.printable import printable
 from cornernet.engine.whole_file import write_text_whole
-from cornernet.trainer.network.checkpoint import cannot_write
 
 _START = b'{"step"'
 
@@ -34,7 +33,7 @@ def append_metrics(file: Path, row: dict[str, Any]) -> None:
         with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
     except OSError as error:
-        raise cannot_write(file, error) from error
+        raise _cannot_write(file, error) from error
 
 
 def cut_metrics(file: Path, *, step: int, validated: int) -> None:
@@ -48,7 +47,7 @@ def cut_metrics(file: Path, *, step: int, validated: int) -> None:
     try:
         write_text_whole(file, "".join(json.dumps(row) + "\n" for row in rows))
     except OSError as error:
-        raise cannot_write(file, error) from error
+        raise _cannot_write(file, error) from error
 
 
 def drop_metrics(file: Path) -> None:
@@ -65,3 +64,9 @@ def drop_metrics(file: Path) -> None:
             f"{printable(file)} exists and was not written by a training; choose another run directory, or move it."
         )
     file.unlink()
+
+
+def _cannot_write(file: Path, error: OSError) -> TrainingError:
+    from cornernet.trainer.network.checkpoint import cannot_write  # torch, which a reader does without
+
+    return cannot_write(file, error)

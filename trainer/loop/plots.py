@@ -91,7 +91,7 @@ def draw_beside_truth(
 
     threshold: None if `found` was cut at the model's own thresholds.
     """
-    title = "found" if threshold is None else f"found, scores from {threshold:g}"
+    title = "found, from the model's thresholds" if threshold is None else f"found, scores from {threshold:g}"
     pairs = []
     for sample, detections in zip(samples, found, strict=True):
         if detections.error is not None:

@@ -9,10 +9,11 @@ import pytest
 from analysed_scene import CARD, random_network, scene, truth
 from oracles import corner_pool
 
+from cornernet.benchmarks.analyses import errors_picture
 from cornernet.benchmarks.analyses.analysis_charts import bar_chart, error_chart, quadrant_chart
 from cornernet.benchmarks.analyses.errors_picture import crop_window, draw_errors
 from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps, over_image, to_image_plane
-from cornernet.benchmarks.analyses.mistakes import Errors, Scene
+from cornernet.benchmarks.analyses.mistakes import Errors, Mistake, Scene
 from cornernet.benchmarks.analyses.pooling_picture import POOLS, draw_pooling, pooled_channel
 from cornernet.benchmarks.analyses.quadrants import BRANCHES, QUADRANTS
 from cornernet.engine.errors import ModelError
@@ -90,6 +91,20 @@ def test_mistakes_are_drawn_with_one_row_for_each_kind_that_occurred(tmp_path):
     assert len(mistakes) == 2 and is_picture(tmp_path / "examples.png") and is_picture(tmp_path / "chart.png")
     draw_errors(Errors((), 1, 1), CARD.class_names, tmp_path / "nothing.png")
     assert not (tmp_path / "nothing.png").exists()
+
+
+def test_an_example_without_a_box_says_so(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "image.png"), IMAGE)
+    nothing, box = np.zeros((0, 2), np.float32), np.array([8, 8, 40, 40], np.float32)
+    about = {"image": tmp_path / "image.png", "label": 0, "top_left": nothing, "bottom_right": nothing}
+    mistakes = [
+        Mistake("missed", "wrong pair", truth=box, found=found, **about) for found in (None, box + np.float32(3))
+    ]
+    figures = []
+    monkeypatch.setattr(errors_picture, "save", lambda figure, output, **options: figures.append(figure))
+    draw_errors(Errors(tuple(mistakes), 2, 1), CARD.class_names, tmp_path / "examples.png")
+    titles = [axis.get_title() for axis in figures[0].axes]
+    assert titles[:2] == [f"{CARD.class_names[0]}: no box", CARD.class_names[0]]
 
 
 def test_charts_leave_out_what_was_not_measured(tmp_path):

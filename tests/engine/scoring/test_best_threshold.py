@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles_engine import iou
 
-from cornernet.engine.scoring.best_threshold import best_thresholds
+from cornernet.engine.scoring.best_threshold import best_thresholds, match_classes_apart
 
 
 def entry(image, category, box, score=None, crowd=0):
@@ -47,7 +47,7 @@ def test_no_other_threshold_has_a_better_f1(objects, found):
     truth = [entry(image, category, box) for image, category, box, _ in objects]
     boxes = [entry(image, category, box, score / 10) for image, category, box, score in found]
     content = {"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}], "annotations": truth}
-    for best in best_thresholds(content, boxes):
+    for best in best_thresholds(match_classes_apart(content, boxes)):
         own = [row for row in truth if best.category_id in (None, row["category_id"])]
         with_objects = {row["category_id"] for row in own}
         mine = [row for row in boxes if row["category_id"] in with_objects]
@@ -60,7 +60,7 @@ def test_a_box_in_a_crowd_is_neither_right_nor_wrong_and_what_was_never_found_ha
     truth = [entry(1, 1, (0, 0, 10, 10)), entry(1, 1, (50, 50, 40, 40), crowd=1), entry(1, 2, (0, 0, 5, 5))]
     found = [entry(1, 1, (0, 0, 10, 10), 0.4), entry(1, 1, (55, 55, 10, 10), 0.9), entry(1, 1, (70, 70, 10, 10), 0.8)]
     content = {"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}], "annotations": truth}
-    overall, first = best_thresholds(content, found)
+    overall, first = best_thresholds(match_classes_apart(content, found))
     assert (first.name, first.F1, first.objects, first.found, first.threshold) == ("a", 1, 1, 1, 0.2)
     assert (overall.category_id, overall.recall) == (None, 0.5)
 
@@ -84,7 +84,7 @@ def test_on_coco_s_own_reference_the_f1_is_that_of_its_evaluators_matches(shared
         if result is not None and result["aRng"] == everything:
             counted = ~result["dtIgnore"][0].astype(bool)
             matched += zip(np.array(result["dtScores"])[counted], (result["dtMatches"][0] > 0)[counted])
-    overall = best_thresholds(truth, found)[0]
+    overall = best_thresholds(match_classes_apart(truth, found))[0]
     shown = [hit for score, hit in matched if score >= overall.threshold]
     assert overall.found == sum(shown) > 100
     assert overall.objects == sum(not row["iscrowd"] for row in truth["annotations"])

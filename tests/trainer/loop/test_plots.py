@@ -11,7 +11,7 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import is_marked
 from cornernet.engine.scoring.coco import CocoDataset, Sample
-from cornernet.trainer.loop import run_pictures
+from cornernet.trainer.loop import plots, run_pictures
 from cornernet.trainer.loop.plots import draw_beside_truth, draw_scaled
 
 
@@ -30,6 +30,19 @@ def test_pictures_of_any_shape_are_drawn_beside_their_truth(tmp_path, size):
     draw_beside_truth([sample], [detections(size, names)], names, tmp_path / "sheet.png")
     assert cv2.imread(str(tmp_path / "sheet.png")).std() > 1
     assert draw_scaled(np.zeros((*size, 3), np.uint8), detections(size, names), 0.01).size > 0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "title"), [(0.3, "found, scores from 0.3"), (None, "found, from the model's thresholds")]
+)
+def test_a_sheet_says_from_which_score_on_boxes_are_shown_and_of_which_file(tmp_path, monkeypatch, threshold, title):
+    written = []
+    monkeypatch.setattr(plots.cv2, "putText", lambda image, text, *style: written.append(text))
+    path = tmp_path / "picture.png"
+    cv2.imwrite(str(path), np.full((40, 40, 3), 90, np.uint8))
+    sample = Sample(1, path, 40, 40, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
+    draw_beside_truth([sample], [detections((40, 40), ("a",))], ("a",), tmp_path / "sheet.png", threshold=threshold)
+    assert {title, "truth of picture.png"} <= set(written)
 
 
 @pytest.mark.parametrize("name", ["[/bold]", "[bold]", "$x_{", "Zürich 猫", "\ud800 lone", "line\nbreak", ""])
