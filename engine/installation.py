@@ -15,6 +15,7 @@ EXTRA_OF_PACKAGE = {
     "onnx": "inspect",
     "matplotlib": "charts",
     "pycocotools": "evaluate",
+    "yaml": "evaluate",
     "onnxruntime": "cpu",
     "openvino": "openvino",
     "tensorrt": "gpu",

@@ -1,0 +1,42 @@
+"""The size of a picture file, from its head."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from cornernet.engine.errors import ImageError
+from cornernet.engine.geometry import Size
+from cornernet.engine.reading.headers.formats import read_header
+from cornernet.engine.reading.headers.jpeg import SIGNATURE
+from cornernet.engine.reading.images import Rules, read_image, read_reduced
+
+_HEAD = 2**16
+_ON_ITS_SIDE = re.compile(
+    rb"\x12\x01\x03\x00\x01\x00\x00\x00[\x05-\x08]\x00|\x01\x12\x00\x03\x00\x00\x00\x01\x00[\x05-\x08]"
+)
+"""EXIF's entry for an orientation of 5 to 8, in either byte order."""
+
+
+def picture_size(path: str | os.PathLike[str]) -> Size:
+    """(height, width) [px] as `read_image` gives it, EXIF applied. Decodes only what the head leaves open.
+
+    Raises ImageError if there is no picture.
+    """
+    path = Path(path)
+    head = b""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(_HEAD)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
+    header = read_header(head)
+    if header is None or header.height < 1 or header.width < 1:
+        height, width = read_image(path).shape[:2]
+        return height, width
+    if _ON_ITS_SIDE.search(head):
+        smallest = 8 if head.startswith(SIGNATURE) else 1
+        return read_reduced(path, Rules(), reduction=lambda size: smallest)[1]
+    return header.height, header.width
