@@ -51,6 +51,15 @@ def usual_splits(there: Sequence[str]) -> list[str]:
     return usual or list(there)
 
 
+def plain_names(there: Sequence[str]) -> dict[str, str]:
+    """Split -> train, val or test where it is the only one of its kind, else its own name."""
+    plain = {}
+    for name in there:
+        words = next((words for words in _SAME if _YEAR.sub("", name.lower()) in words), (name,))
+        plain[name] = words[0] if match_split(words[0], there) == name else name
+    return plain
+
+
 def text_of(path: Path, most_bytes: int) -> str:
     """A text file, UTF-8 (other bytes stay what they are in names of files). Raises DatasetError."""
     try:

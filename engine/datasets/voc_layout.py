@@ -139,10 +139,12 @@ def _read_files(part: _Part, problems: list[str]) -> tuple[dict[str, int], dict[
 
 
 def _record(tree: Element) -> _Record:
-    width, height = (_number(tree, f"size/{side}") for side in ("width", "height"))
+    size = tree.find("size")
+    width, height = (_number(size, side) for side in ("width", "height"))
     objects = []
     for entry in tree.findall("object"):
-        x1, y1, x2, y2 = edges = [_number(entry, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+        box = entry.find("bndbox")
+        x1, y1, x2, y2 = edges = [_number(box, side) for side in ("xmin", "ymin", "xmax", "ymax")]
         bbox = [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1] if None not in edges else None  # type: ignore[operator]
         from_zero = bbox is not None and min(bbox[:2]) < 0
         difficult = _number(entry, "difficult") == 1
@@ -150,9 +152,9 @@ def _record(tree: Element) -> _Record:
     return _Record((int(width or 0), int(height or 0)), objects)
 
 
-def _number(entry: Element, path: str) -> float | None:
+def _number(entry: Element | None, tag: str) -> float | None:
     try:
-        value = float(entry.findtext(path) or "")
+        value = float((entry.findtext(tag) if entry is not None else "") or "")
     except ValueError:
         return None
     return value if abs(value) < 2**24 else None  # NaN is not less either

@@ -36,7 +36,8 @@ def picture_size(path: str | os.PathLike[str]) -> Size:
     if header is None or header.height < 1 or header.width < 1:
         height, width = read_image(path).shape[:2]
         return height, width
-    if _ON_ITS_SIDE.search(head):
-        smallest = 8 if head.startswith(SIGNATURE) else 1
+    jpeg = head.startswith(SIGNATURE)
+    if (not jpeg or b"Exif\0" in head) and _ON_ITS_SIDE.search(head):
+        smallest = 8 if jpeg else 1
         return read_reduced(path, Rules(), reduction=lambda size: smallest)[1]
     return header.height, header.width

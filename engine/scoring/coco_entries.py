@@ -123,8 +123,9 @@ def _clipped_box(bbox: Any, image: ImageFile) -> tuple[list[float] | None, str]:
     if box[2] <= box[0] or box[3] <= box[1]:
         return None, f"bbox {short(bbox)} lies outside the image of {image.width}x{image.height} pixels; left out"
     beyond = max(abs(inside - given) for inside, given in zip(box, (x, y, x + width, y + height)))
-    clipped = f"bbox {short(bbox)} reaches outside the image of {image.width}x{image.height} pixels; clipped"
-    return box, clipped if beyond > _REPORTED_CLIP else ""
+    if beyond <= _REPORTED_CLIP:
+        return box, ""
+    return box, f"bbox {short(bbox)} reaches outside the image of {image.width}x{image.height} pixels; clipped"
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:

@@ -132,7 +132,7 @@ def test_no_line_ends_the_reading(line):
         (f"train: /dev/zero\n{NAMES}", "which is not there"),
         (f'train: "a\\0b"\n{NAMES}', "which is not there"),
         (f"train: empty\n{NAMES}", "there is no picture that can be used in train: empty"),
-        ("[" * 5000, "YAML"),
+        ("[" * 700, "YAML"),
     ],
 )
 def test_a_yaml_that_cannot_be_used_is_told_why(yaml, words, tmp_path):
