@@ -53,6 +53,7 @@ def run(
     from cornernet.engine.datasets.layouts import load_dataset
     from cornernet.engine.printable import printable
     from cornernet.engine.scoring.problem_groups import grouped
+    from cornernet.engine.survey.survey import survey
     from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
     from cornernet.trainer.loop.distributed import is_main_process
@@ -81,6 +82,10 @@ def run(
     for data in filter(None, (train_data, val_data)):
         for problem in grouped(data.problems):
             say(problem, err=True)
+    if is_main_process():
+        splits = {name: data for name, data in ((train_split, train_data), (val_split, val_data)) if data is not None}
+        shown = survey(splits, size=settings.size, resize=settings.augment.resize, with_problems=False)
+        typer.echo("\n".join(shown.lines()), err=True)
     settings_by_name = settings.model_dump(mode="json")
     with open_log(log, output, settings_by_name) if log and is_main_process() else nullcontext() as on_metrics:
         report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device,
