@@ -124,7 +124,7 @@ def _print(report: Survey) -> None:
     layout: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0)}
     table = Table(**layout)
     table.add_column("split", no_wrap=True)
-    for head in ("pictures", "objects", "empty", "crowds", "most", "smallest, median, largest"):
+    for head in ("pictures", "objects", "empty", "crowds", "most", "smallest, median, largest [px]"):
         table.add_column(head, justify="right")
     for name, counts in report.splits.items():
         table.add_row(name, *overview_cells(counts))

@@ -17,7 +17,7 @@ table { border-collapse: collapse; margin: .5rem 2rem .5rem 0; }
 th, td { text-align: right; padding: .15rem .8rem; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; }
 .bar { display: inline-block; height: .7rem; background: #4a78b5; vertical-align: baseline; }
-.left { text-align: left; width: 14rem; } .row { display: flex; flex-wrap: wrap; }
+.left { text-align: left; width: 9rem; } .row { display: flex; flex-wrap: wrap; }
 li { margin: .3rem 0; overflow-wrap: anywhere; } img { max-width: 100%; }
 """
 
@@ -53,7 +53,7 @@ def _overview(survey: Survey) -> str:
         "without objects",
         "crowd regions",
         "most in one",
-        "smallest, median, largest",
+        "smallest, median, largest [px]",
     )
     return _table(head, [[name, *overview_cells(found)] for name, found in survey.splits.items()])
 
@@ -91,7 +91,7 @@ def _histogram(title: str, counts: Mapping[str, int]) -> str:
     most, total = max(counts.values(), default=0) or 1, sum(counts.values()) or 1
     rows = "".join(
         f'<tr><td>{escape(name)}</td><td>{count}</td><td>{count / total:.1%}</td><td class="left">'
-        f'<span class="bar" style="width:{13 * count / most:.2f}rem"></span></td></tr>'
+        f'<span class="bar" style="width:{8 * count / most:.2f}rem"></span></td></tr>'
         for name, count in counts.items()
     )
     return f"<table><tr><th>{escape(title)}</th><th>objects</th><th>part</th><th></th></tr>{rows}</table>"
