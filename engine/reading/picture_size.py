@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from pathlib import Path
 
-from cornernet.engine.errors import ImageError
+from cornernet.engine.arguments import as_path, is_file
 from cornernet.engine.geometry import Size
 from cornernet.engine.reading.headers.formats import read_header
 from cornernet.engine.reading.headers.jpeg import SIGNATURE
@@ -24,14 +24,12 @@ def picture_size(path: str | os.PathLike[str]) -> Size:
 
     Raises ImageError if there is no picture.
     """
-    path = Path(path)
+    path = as_path("path", path)
     head = b""
-    try:
-        if path.is_file():
+    with contextlib.suppress(OSError):  # read_image meets it again, and says what it is
+        if is_file(path):
             with path.open("rb") as file:
                 head = file.read(_HEAD)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror}") from error
     header = read_header(head)
     if header is None or header.height < 1 or header.width < 1:
         height, width = read_image(path).shape[:2]
