@@ -5,7 +5,7 @@ A layout is a row of `LAYOUTS` and a file of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from cornernet.engine.printable import printable
 from cornernet.engine.scoring.coco import CocoDataset, load_coco
 
 LAYOUTS = (COCO, ROBOFLOW_COCO, VOC, YOLO)
-"""In this order: a folder in two layouts is of the first that has the split."""
+"""In this order: a folder in two layouts is of the first that has the split. The others are not looked at then."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def find_dataset(root: Path | str) -> FoundDataset:
 
     Raises DatasetError, with what is there and what could be, if the folder is in no known layout.
     """
-    return _found(as_path("root", root))[0]
+    return next(_found(as_path("root", root)))
 
 
 def load_dataset(
@@ -61,10 +61,11 @@ def load_dataset(
         raise TypeError(f"split={shown(split)}; expected the name of a split, or None")
     if annotations is not None:
         return load_coco(root, split, images=images, annotations=annotations)
-    found = _found(root)
-    for one in found:
+    found: list[FoundDataset] = []
+    for one in _found(root):
         if (meant := match_split(split, one.splits)) is not None:
             return load_coco(root, meant, images=images) if images is not None else one.load(meant)
+        found.append(one)
     if found[0].layout is COCO:  # any other file of annotations/, by its name
         return load_coco(root, split, images=images)
     listed = "; ".join(f"{one.layout.name}: {_some(one.splits)}" for one in found)
@@ -73,25 +74,22 @@ def load_dataset(
     raise DatasetError(f"{shown_path(root)}: expected {wanted}; there is {listed}.{advice}")
 
 
-def _found(root: Path) -> list[FoundDataset]:
-    """Every layout that the folder is in. Raises DatasetError if there is none."""
-    found: list[FoundDataset] = []
-    try:
-        for layout in LAYOUTS:
-            if layout is YOLO and found:
-                break  # its data.yaml may be wrong, and is not needed
+def _found(root: Path) -> Iterator[FoundDataset]:
+    """Every layout that the folder is in, one after the other. Raises DatasetError if there is none."""
+    known = False
+    for layout in LAYOUTS:
+        try:
             splits = tuple(layout.splits(root))
-            if splits:
-                found.append(FoundDataset(root, layout, splits))
-        if not found:
-            raise DatasetError(_unknown(root))
-    except OSError as error:
-        raise DatasetError(f"{shown_path(root)}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        if isinstance(error, DatasetError):
+        except DatasetError:
             raise
-        raise DatasetError(f"{shown_path(root)}: cannot be read: {printable(str(error))}") from error
-    return found
+        except (OSError, ValueError) as error:  # a name of 300 letters, a zero byte in it
+            why = getattr(error, "strerror", None) or printable(str(error))
+            raise DatasetError(f"{shown_path(root)}: cannot be read: {why}") from error
+        if splits:
+            known = True
+            yield FoundDataset(root, layout, splits)
+    if not known:
+        raise DatasetError(_unknown(root))
 
 
 def _unknown(root: Path) -> str:

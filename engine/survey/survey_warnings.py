@@ -42,7 +42,7 @@ def warnings_between(splits: Mapping[str, CocoDataset], same: Sequence[Sequence[
         within = [[member for member in group if member.split == name] for group in same]
         if repeated := [group for group in within if len(group) > 1]:
             shown = ("/".join(printable(member.path.name) for member in group[:2]) for group in repeated)
-            what = f"{name}: {len(repeated)} pictures are there more than once"
+            what = f"{name}: {sum(map(len, repeated)) - len(repeated)} pictures are there again under another name"
             warnings.append(f"{what}, such as {', '.join(islice(shown, _EXAMPLES))}")
     first, *others = names
     known = {name.strip().lower() for name in splits[first].class_names}

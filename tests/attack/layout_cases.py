@@ -17,7 +17,7 @@ _TEXTS = {".txt", ".xml", ".yaml", ".json"}
 
 def make(chance: Random, folder: Path, number: int) -> Case:
     layout = chance.choice(sorted(_WRITERS))
-    root = folder / layout
+    root = folder / f"case-{layout}"
     shutil.rmtree(root, ignore_errors=True)
     _WRITERS[layout](root, TRUTH)
     files = sorted(path for path in root.rglob("*") if path.suffix in _TEXTS)

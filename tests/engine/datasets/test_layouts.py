@@ -118,6 +118,13 @@ def test_of_two_layouts_in_one_folder_the_first_that_has_the_split_counts(tmp_pa
     assert len(load_dataset(tmp_path, "train")) == 3
 
 
+def test_a_json_file_of_something_else_does_not_hide_the_layout(tmp_path):
+    write_yolo(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/notes.json").write_text("{}")
+    assert objects_of(load_dataset(tmp_path, "train")) == truth_of("train")
+
+
 def test_pictures_and_annotations_may_be_named_as_before(tmp_path):
     write_coco(tmp_path)
     (tmp_path / "annotations/instances_train.json").rename(tmp_path / "mine.json")

@@ -165,7 +165,7 @@ def test_training_pictures_in_validation_are_a_warning_by_any_name(tmp_path):
     train, val = files(tmp_path / "train", [b"one", b"two", b"two"]), files(tmp_path / "val", [b"six", b"two", b"one"])
     said = survey({"train": train, "val": val}, size=(9, 9)).warnings
     assert said[0].startswith("2 pictures are in train and in val, so a score on one says little, such as 0.jpg/2.jpg")
-    assert said[1] == "train: 1 pictures are there more than once, such as 1.jpg/2.jpg"
+    assert said[1] == "train: 1 pictures are there again under another name, such as 1.jpg/2.jpg"
     (tmp_path / "train/0.jpg").unlink()
     (tmp_path / "val/2.jpg").unlink()
     assert (
