@@ -22,7 +22,9 @@ def run(
     pictures: Annotated[
         str, typer.Option(callback=one_of("copy", "link"), help="copy, or link to where they are.")
     ] = "copy",
-    split: Annotated[list[str] | None, typer.Option(help="This split only; may be repeated. Default: all.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="This split only; may be repeated. Default: train, val and test.")
+    ] = None,
 ) -> None:
     """Write images/<split>/ and annotations/instances_<split>.json; for YOLO labels/<split>/ and data.yaml.
 
@@ -30,14 +32,14 @@ def run(
     in what is written, and listed.
     """
     from cornernet.engine.datasets.convert_dataset import convert_dataset
-    from cornernet.engine.datasets.layout import plain_names
+    from cornernet.engine.datasets.layout import plain_names, usual_splits
     from cornernet.engine.datasets.layouts import find_dataset, load_dataset
     from cornernet.engine.scoring.problem_groups import grouped
     from cornernet.outputs import check_folder
 
     check_folder(output)
     found = find_dataset(source)
-    wanted = plain_names(split or found.splits)
+    wanted = plain_names(split or usual_splits(found.splits))
     splits = {}
     with progress_bars() as bars:
         reading = bars.add_task("reading", total=len(wanted))
@@ -55,6 +57,8 @@ def run(
             pictures=pictures,  # type: ignore[arg-type]
             progress=lambda done: bars.advance(task, done),
         )
+    if split is None and (others := [name for name in found.splits if name not in wanted]):
+        notes.append(f"not written: {', '.join(map(printable, others))}; --split names splits")
     for note in notes:
         typer.echo(note, err=True)
     counts = ", ".join(f"{len(data)} {name}" for name, data in splits.items())

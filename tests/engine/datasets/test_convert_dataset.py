@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_layouts import NAMES, WRITERS, objects_of, truth_of, write_coco, write_picture, write_voc
+from dataset_layouts import NAMES, TRUTH, WRITERS, objects_of, truth_of, write_coco, write_picture, write_voc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -116,6 +116,15 @@ def test_what_was_mended_is_written_mended_and_said(tmp_path):
     assert objects_of(data) == truth_of("train") | {"b.png": [("cat", 40, 40, 64, 64)]} and data.problems == ()
     assert "segmentation" in (tmp_path / "new/annotations/instances_train.json").read_text()
     assert not (tmp_path / "new/annotations/instances_val.json").exists()
+
+
+def test_other_splits_are_written_when_they_are_named(tmp_path):
+    source = write_coco(tmp_path / "source", TRUTH | {"trainval": TRUTH["train"]})
+    result = run(source, "-o", tmp_path / "new")
+    assert result.stderr.strip() == "not written: trainval; --split names splits"
+    assert "3 train, 2 val pictures" in result.stdout
+    result = run(source, "-o", tmp_path / "more", "--split", "trainval")
+    assert "3 trainval pictures" in result.stdout and result.stderr == ""
 
 
 def test_what_yolo_cannot_say_is_said(tmp_path):
