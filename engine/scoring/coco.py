@@ -109,7 +109,8 @@ def dataset_of(
         )
     label_of = {category: label for label, category in enumerate(names)}
     mended: dict[int, Mended] = {}
-    objects = read_annotations(content["annotations"], found, label_of, problems, mended)
+    field = "bbox" if from_coco else "box"
+    objects = read_annotations(content["annotations"], found, label_of, problems, mended, field=field)
     samples = tuple(_make_sample(image, objects[image.image_id]) for image in found.values())
     return CocoDataset(samples, tuple(names.values()), tuple(names), file, tuple(problems), mended, from_coco)
 

@@ -76,8 +76,10 @@ def read_annotations(
     label_of: dict[int, int],
     problems: list[str],
     mended: dict[int, Mended],
+    *,
+    field: str = "bbox",
 ) -> dict[int, list[FoundObject]]:
-    """Image id -> its usable objects. Fills `problems` and `mended`, see `CocoDataset`."""
+    """Image id -> its usable objects. Fills `problems` and `mended`, see `CocoDataset`. field: what a box is called."""
     objects: dict[int, list[FoundObject]] = defaultdict(list)
     seen: set[int] = set()
     for place, entry in enumerate(entries):
@@ -94,7 +96,7 @@ def read_annotations(
             box, complaint = _clipped_box(entry.get("bbox"), images[image_id])
             where = f"{where} of image {image_id} ({shown_path(images[image_id].path.name)})"
             if complaint:
-                problems.append(f"{where}: {complaint}")
+                problems.append(f"{where}: {field} {complaint}")
             if box is not None:
                 found = (box, label_of[category], is_crowd(entry))
                 repeated = annotation in seen and found in objects[image_id]
@@ -115,17 +117,17 @@ def _clipped_box(bbox: Any, image: ImageFile) -> tuple[list[float] | None, str]:
     """COCO's [x, y, width, height] -> x1 y1 x2 y2 inside the image, or None; and what was wrong, if anything."""
     numbers = isinstance(bbox, list) and len(bbox) == 4 and all(type(side) in (int, float) for side in bbox)
     if not numbers or not all(abs(side) < _LARGEST for side in bbox):  # NaN is not less either
-        return None, f"bbox {short(bbox)}: expected four finite numbers [x, y, width, height]; left out"
+        return None, f"{short(bbox)}: expected four finite numbers [x, y, width, height]; left out"
     x, y, width, height = (float(side) for side in bbox)
     if width <= 0 or height <= 0:
-        return None, f"bbox {short(bbox)} has no area; left out"
+        return None, f"{short(bbox)} has no area; left out"
     box = [max(x, 0.0), max(y, 0.0), min(x + width, float(image.width)), min(y + height, float(image.height))]
     if box[2] <= box[0] or box[3] <= box[1]:
-        return None, f"bbox {short(bbox)} lies outside the image of {image.width}x{image.height} pixels; left out"
+        return None, f"{short(bbox)} lies outside the image of {image.width}x{image.height} pixels; left out"
     beyond = max(abs(inside - given) for inside, given in zip(box, (x, y, x + width, y + height)))
     if beyond <= _REPORTED_CLIP:
         return box, ""
-    return box, f"bbox {short(bbox)} reaches outside the image of {image.width}x{image.height} pixels; clipped"
+    return box, f"{short(bbox)} reaches outside the image of {image.width}x{image.height} pixels; clipped"
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
