@@ -12,6 +12,8 @@ EXAMPLES = """
 cornernet convert data/voc -o data/mine
 cornernet convert data/yolo/data.yaml -o data/mine --pictures link
 cornernet convert data/mine -o data/yolo --to yolo --split train --split val
+# a data set without a split: a fifth of its pictures becomes val
+cornernet convert data/voc -o data/mine --hold-out 0.2
 """
 
 
@@ -25,13 +27,17 @@ def run(
     split: Annotated[
         list[str] | None, typer.Option(help="This split only; may be repeated. Default: train, val and test.")
     ] = None,
+    hold_out: Annotated[
+        float | None,
+        typer.Option(min=0.001, max=0.999, help="Make train and val of one split: this part of its pictures is val."),
+    ] = None,
 ) -> None:
     """Write images/<split>/ and annotations/instances_<split>.json; for YOLO labels/<split>/ and data.yaml.
 
     No verb needs it: all of them read these layouts as they are. Boxes that were clipped or left out on reading are so
     in what is written, and listed.
     """
-    from cornernet.engine.datasets.convert_dataset import convert_dataset
+    from cornernet.engine.datasets.convert_dataset import convert_dataset, held_out
     from cornernet.engine.datasets.layout import plain_names, usual_splits
     from cornernet.engine.datasets.layouts import find_dataset, load_dataset
     from cornernet.engine.scoring.problem_groups import grouped
@@ -40,6 +46,8 @@ def run(
     check_folder(output)
     found = find_dataset(source)
     wanted = plain_names(split or usual_splits(found.splits))
+    if hold_out is not None and len(wanted) != 1:
+        raise typer.BadParameter(f"--hold-out takes one split; name one of {', '.join(found.splits)} with --split")
     splits = {}
     with progress_bars() as bars:
         reading = bars.add_task("reading", total=len(wanted))
@@ -48,6 +56,9 @@ def run(
             bars.advance(reading)
         for problem in (line for data in splits.values() for line in grouped(data.problems)):
             typer.echo(problem, err=True)
+        if hold_out is not None:
+            (whole,) = splits.values()
+            splits = dict(zip(("train", "val"), held_out(whole, hold_out)))
         check_folder(output, claim=True)
         task = bars.add_task("writing", total=sum(map(len, splits.values())))
         notes = convert_dataset(

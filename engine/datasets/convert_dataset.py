@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cornernet.engine.errors import OutputError
+from cornernet.engine.arguments import shown_path
+from cornernet.engine.errors import DatasetError, OutputError
 from cornernet.engine.printable import printable
 from cornernet.engine.scoring.coco import CocoDataset, Sample
 from cornernet.engine.scoring.coco_entries import whole_number
@@ -55,6 +58,24 @@ def convert_dataset(
     return write(splits, names, output)
 
 
+def held_out(data: CocoDataset, part: float) -> tuple[CocoDataset, CocoDataset]:
+    """A split in two: what to train on, and `part` of the pictures to validate on, at least one of each.
+
+    Which they are follows from their names alone: the same on every machine, and nearly so when pictures are added.
+    Raises DatasetError if there are fewer than two.
+    """
+    if len(data) < 2:
+        raise DatasetError(
+            f"{shown_path(data.annotation_file)}: {len(data)} pictures; expected two or more to share out"
+        )
+    count = min(max(1, round(part * len(data))), len(data) - 1)
+    by_hash = sorted(data.samples, key=lambda sample: hashlib.sha256(os.fsencode(sample.path.name)).digest())
+    chosen = {sample.image_id for sample in by_hash[:count]}
+    train = tuple(sample for sample in data.samples if sample.image_id not in chosen)
+    val = tuple(sample for sample in data.samples if sample.image_id in chosen)
+    return replace(data, samples=train), replace(data, samples=val, problems=())
+
+
 def picture_names(samples: Sequence[Sample]) -> list[Path]:
     """Each picture as seen from the folder that holds all of them; a number where two differ in their suffix only."""
     paths = [_absolute(sample.path) for sample in samples]
@@ -95,7 +116,9 @@ def _write_coco(splits: Mapping[str, CocoDataset], names: Mapping[str, Sequence[
             image_id = whole_number(entry, "id")
             if image_id in name_of:  # of two entries with one id the first was taken
                 images.append({**entry, "file_name": name_of.pop(image_id)})
-        text = json.dumps({**content, "images": images})
+        own = {sample.image_id for sample in data.samples}
+        annotations = [entry for entry in content["annotations"] if whole_number(entry, "image_id") in own]
+        text = json.dumps({**content, "images": images, "annotations": annotations})
         write_text_whole(output / "annotations" / f"instances_{split}.json", text + "\n")
     return []
 

@@ -69,7 +69,8 @@ def load_dataset(
     if found[0].layout is COCO:  # any other file of annotations/, by its name
         return load_coco(root, split, images=images)
     listed = "; ".join(f"{one.layout.name}: {_some(one.splits)}" for one in found)
-    advice = " Name the split, or write ImageSets/Main/train.txt and val.txt." if found[0].layout is VOC else ""
+    alone = split is not None and sum(len(one.splits) for one in found) == 1
+    advice = " `cornernet convert --hold-out 0.2` makes train and val of it." if alone else ""
     wanted = "the name of a split" if split is None else f"a split {shown_path(split)}"
     raise DatasetError(f"{shown_path(root)}: expected {wanted}; there is {listed}.{advice}")
 

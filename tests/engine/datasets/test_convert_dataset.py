@@ -127,6 +127,34 @@ def test_other_splits_are_written_when_they_are_named(tmp_path):
     assert "3 trainval pictures" in result.stdout and result.stderr == ""
 
 
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+@pytest.mark.parametrize("write", [write_coco, write_voc])
+def test_one_split_becomes_two_by_the_names_of_its_pictures(write, form, tmp_path):
+    pictures = [(f"{number}.png", (20, 30), [("cat", 1, 2, 10 + number, 12)]) for number in range(10)]
+    write(tmp_path / "source", {"train": pictures})
+    result = run(tmp_path / "source", "-o", tmp_path / "new", "--hold-out", 0.3, "--to", form)
+    assert result.exit_code == 0 and "7 train, 3 val pictures, 10 objects" in result.stdout, result.output
+    parts = [objects_of(load_dataset(tmp_path / "new", split)) for split in ("train", "val")]
+    assert [len(part) for part in parts] == [7, 3] and not parts[0].keys() & parts[1].keys()
+    assert parts[0] | parts[1] == {name: objects for name, _, objects in pictures}
+    assert load_dataset(tmp_path / "new", "train").problems == ()
+    # Another picture leaves the others where they are, but for the one whose place it takes.
+    more = [*pictures, ("new.png", (20, 30), [])]
+    write(tmp_path / "more", {"train": more})
+    run(tmp_path / "more", "-o", tmp_path / "later", "--hold-out", 0.3, "--to", form)
+    assert len(parts[1].keys() - objects_of(load_dataset(tmp_path / "later", "val")).keys()) <= 1
+
+
+def test_what_cannot_be_shared_out_is_refused(tmp_path):
+    assert run(write_voc(tmp_path / "voc"), "-o", tmp_path / "new", "--hold-out", 0.2).exit_code == 2
+    write_coco(tmp_path / "one", {"train": TRUTH["train"][:1]})
+    result = run(tmp_path / "one", "-o", tmp_path / "new", "--hold-out", 0.2)
+    assert result.exit_code == 1 and "1 pictures; expected two or more to share out" in result.stderr
+    assert not (tmp_path / "new").exists()
+    result = run(write_coco(tmp_path / "three"), "-o", tmp_path / "new", "--hold-out", 0.01, "--split", "train")
+    assert "2 train, 1 val pictures" in result.stdout
+
+
 def test_what_yolo_cannot_say_is_said(tmp_path):
     write_voc(tmp_path / "voc")
     file = tmp_path / "voc/Annotations/a.xml"

@@ -105,7 +105,7 @@ def test_a_split_that_is_not_there_is_told_which_are(tmp_path):
     for file in (tmp_path / "plain/ImageSets/Main").iterdir():
         file.unlink()
     assert len(load_dataset(tmp_path / "plain", "all")) == 5
-    with pytest.raises(DatasetError, match=r"Pascal VOC: all. Name the split, or write ImageSets/Main/train.txt"):
+    with pytest.raises(DatasetError, match=r"Pascal VOC: all. `cornernet convert --hold-out 0.2` makes train and val"):
         load_dataset(tmp_path / "plain", "train")
 
 
