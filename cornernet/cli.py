@@ -21,6 +21,8 @@ from cornernet.terminal import prepare_streams
 VERBS = (
     "quickstart",
     "shapes",
+    "dataset",
+    "convert",
     "train",
     "import",
     "export",

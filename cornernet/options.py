@@ -111,6 +111,9 @@ def one_of(*words: str) -> Callable[[str | None], str | None]:
 
 
 Model = Annotated[Path, typer.Argument(help=".onnx, .engine, or a .safetensors checkpoint (needs torch).")]
+DatasetFolder = Annotated[
+    Path, typer.Argument(help="Folder of a data set: COCO, Roboflow, YOLO (or its data.yaml), Pascal VOC.")
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")]
 ResizeRule = Annotated[
     str | None,

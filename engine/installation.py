@@ -16,6 +16,7 @@ EXTRA_OF_PACKAGE = {
     "matplotlib": "charts",
     "jinja2": "report",
     "pycocotools": "evaluate",
+    "yaml": "evaluate",
     "onnxruntime": "cpu",
     "openvino": "openvino",
     "tensorrt": "gpu",

@@ -12,6 +12,8 @@ import cornernet
 from cornernet import CornerNetError, Detections, Detector, ModelCard, Protocol, engine, read_image
 from cornernet.engine.arguments import shown
 from cornernet.engine.backends.open import open_backend
+from cornernet.engine.datasets.layouts import find_dataset, load_dataset
+from cornernet.engine.reading.picture_size import picture_size
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.export.onnx_export import deployed_card
 from cornernet.trainer.deploy.open_model import open_model
@@ -110,6 +112,9 @@ def public_calls(model: Path, network: CornerNet) -> dict[str, tuple]:
         "open_backend": (open_backend, {"path": model, "threads": 1}),
         "open_model": (open_model, {"path": model}),
         "load_coco": (load_coco, {"root": model.parent, "split": "val", "images": None, "annotations": None}),
+        "load_dataset": (load_dataset, {"root": model.parent, "split": "val", "images": None, "annotations": None}),
+        "find_dataset": (find_dataset, {"root": model.parent}),
+        "picture_size": (picture_size, {"path": model}),
         "import_checkpoint": (import_checkpoint, {"path": model}),
         "load_checkpoint": (load_checkpoint, {"path": model}),
         "load_resume": (load_resume, {"path": model}),

@@ -5,6 +5,7 @@ project or a GPU. In place of the published weights a file with their makers' na
 on this machine. Not run by any test: `make quickstart` as a whole.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -19,11 +20,13 @@ import numpy as np
 import oracles_network
 import pytest
 import torch
+from dataset_layouts import WRITERS
 from file_server import serving
 from typer.testing import CliRunner
 
 from cornernet.benchmarks import readme_tables as readme
 from cornernet.cli import app
+from cornernet.engine.datasets.layouts import LAYOUTS
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.import_weights.published import PUBLISHED, Published
 
@@ -48,6 +51,25 @@ def desk(tmp_path_factory):
         clip.write(cv2.resize(cv2.imread(str(picture)), (128, 128)))
     clip.release()
     return folder
+
+
+def test_the_commands_that_look_at_a_data_set_run_as_written_on_every_layout_of_the_table(tmp_path):
+    table = README.read_text().partition("| layout | what lies there |")[2].partition("\n\n")[0]
+    named = {line.split("|")[1].strip() for line in table.splitlines()[2:]}
+    assert named == {layout.name for layout in LAYOUTS}
+    own = next(block for block in blocks("bash") if "cornernet dataset" in block)
+    commands = [shlex.split(line) for line in own.splitlines()]
+    assert [words[1] for words in commands] == ["dataset", "convert"]
+    for number, (name, write) in enumerate(WRITERS.items()):
+        folder = tmp_path / str(number)
+        write(folder / "data/mine")
+        for words in commands:
+            with contextlib.chdir(folder):
+                result = CliRunner().invoke(app, words[1:])
+            assert result.exit_code == 0, f"{name}: {result.output}"
+        assert (folder / "report/dataset.html").is_file() and (folder / "data/yolo/data.yaml").is_file()
+    marks = " ".join(layout.marks for layout in LAYOUTS)
+    assert all(word in table for word in re.findall(r"[\w<>./*]+\.(?:json|yaml|xml|txt)", marks))
 
 
 def test_the_commands_on_your_own_pictures_run_as_written_and_so_does_the_python_after_them(desk):

@@ -27,11 +27,12 @@ from cornernet.benchmarks.latency.ladder_report import draw_ladder, render
 from cornernet.benchmarks.latency.ladder_steps import STEPS, time_step
 from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.untrained_models import write_untrained
+from cornernet.engine.datasets.layouts import load_dataset
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import CornerNetError
 from cornernet.engine.geometry import Size
 from cornernet.engine.machine import installed_versions, machine_facts
-from cornernet.engine.scoring.coco import CocoDataset, load_coco
+from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
 from cornernet.engine.whole_file import write_text_whole
 
@@ -208,7 +209,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         report = climb(
             given.networks.split(","),
-            dataset=load_coco(given.data, given.split) if given.data is not None else None,
+            dataset=load_dataset(given.data, given.split) if given.data is not None else None,
             calibrate=given.calibrate,
             rounds=given.rounds,
             runs=given.runs,

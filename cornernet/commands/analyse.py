@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cornernet.engine.printable import printable
-from cornernet.options import one_of, parse_assignment, parse_size, progress_bars
+from cornernet.options import DatasetFolder, one_of, parse_assignment, parse_size, progress_bars
 
 if TYPE_CHECKING:
     from cornernet.benchmarks.analyses.analyses_report import Report, Table
@@ -27,7 +27,6 @@ cornernet analyse ablations data/shapes -o abl --epochs 12
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint (.safetensors): the analysis needs its maps.")]
-Dataset = Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")]
 Split = Annotated[str, typer.Option(help="Split to analyse.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the JSON and the picture.")]
 Resize = Annotated[
@@ -45,7 +44,7 @@ Threshold = Annotated[float, typer.Option(min=0, max=1, help="Boxes and corners 
 @app.command("iou")
 def iou(
     model: Annotated[Path, typer.Argument(help="A model: .onnx, .engine or a checkpoint (.safetensors).")],
-    dataset: Dataset,
+    dataset: DatasetFolder,
     split: Split = "val",
     output: Output = Path("analyses"),
     against: Against = None,
@@ -54,11 +53,11 @@ def iou(
     """Table 5: AP at IoU 0.5 to 0.9, how tight the boxes are."""
     from cornernet.benchmarks.analyses.analysis_charts import bar_chart
     from cornernet.benchmarks.analyses.iou import COLUMNS, ap_by_iou, iou_table
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
     from cornernet.trainer.deploy.open_model import open_detector
 
     _check(output, "iou", inputs=[model, against])
-    data = load_coco(dataset, split)
+    data = load_dataset(dataset, split)
     measured: dict[str, dict[str, float]] = {}
     notes: list[str] = []
     for name, path in _named(model, against).items():
@@ -66,14 +65,14 @@ def iou(
             measured[name], seen = ap_by_iou(detector, data, progress=advance)
         notes += seen
     bar_chart(measured, COLUMNS, "AP at IoU thresholds", output / "iou.png")
-    settings = _settings(data, resize=resize)
+    settings = _settings(dataset, split, data, resize=resize)
     _finish("iou", settings, (iou_table(measured),), output, notes=tuple(dict.fromkeys(notes)))
 
 
 @app.command("ground-truth")
 def ground_truth(
     checkpoint: Checkpoint,
-    dataset: Dataset,
+    dataset: DatasetFolder,
     split: Split = "val",
     output: Output = Path("analyses"),
     resize: Resize = None,
@@ -83,21 +82,21 @@ def ground_truth(
     from cornernet.benchmarks.analyses.analysis_charts import bar_chart
     from cornernet.benchmarks.analyses.ground_truth import COLUMNS, ap_with_true_maps, ground_truth_table
     from cornernet.benchmarks.analyses.observe import Network
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
 
     _check(output, "ground-truth", inputs=[checkpoint])
-    data = load_coco(dataset, split)
+    data = load_dataset(dataset, split)
     network = Network.open(checkpoint, resize, device)
     with _progress(data, checkpoint.stem) as advance:
         measured = ap_with_true_maps(network, data, progress=advance)
     bar_chart(measured, COLUMNS, "Predicted maps replaced by the ground truth", output / "ground-truth.png")
-    _finish("ground-truth", _settings(data, resize=resize), (ground_truth_table(measured),), output)
+    _finish("ground-truth", _settings(dataset, split, data, resize=resize), (ground_truth_table(measured),), output)
 
 
 @app.command("quadrants")
 def quadrants(
     checkpoint: Checkpoint,
-    dataset: Dataset,
+    dataset: DatasetFolder,
     split: Split = "val",
     output: Output = Path("analyses"),
     against: Against = None,
@@ -111,24 +110,24 @@ def quadrants(
     from cornernet.benchmarks.analyses.analysis_charts import quadrant_chart
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.benchmarks.analyses.quadrants import corner_map_by_quadrant, quadrant_tables
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
 
     _check(output, "quadrants", inputs=[checkpoint, against])
-    data = load_coco(dataset, split)
+    data = load_dataset(dataset, split)
     measured = {}
     for name, path in _named(checkpoint, against).items():
         network = Network.open(path, resize, device)
         with _progress(data, name) as advance:
             measured[name] = corner_map_by_quadrant(network, data, radius=radius, progress=advance)
     quadrant_chart(measured, output / "quadrants.png")
-    settings = _settings(data, resize=resize, radius_cells=radius)
+    settings = _settings(dataset, split, data, resize=resize, radius_cells=radius)
     _finish("quadrants", settings, quadrant_tables(measured), output)
 
 
 @app.command("errors")
 def errors(
     checkpoint: Checkpoint,
-    dataset: Dataset,
+    dataset: DatasetFolder,
     split: Split = "val",
     output: Output = Path("analyses"),
     threshold: Threshold = 0.5,
@@ -140,16 +139,16 @@ def errors(
     from cornernet.benchmarks.analyses.errors_picture import draw_errors
     from cornernet.benchmarks.analyses.mistakes import error_tables, find_errors
     from cornernet.benchmarks.analyses.observe import Network
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
 
     _check(output, "errors", ("errors", "errors-examples"), inputs=[checkpoint])
-    data = load_coco(dataset, split)
+    data = load_dataset(dataset, split)
     network = Network.open(checkpoint, resize, device)
     with _progress(data, checkpoint.stem) as advance:
         found = find_errors(network, data, threshold=threshold, progress=advance)
     error_chart(found, output / "errors.png")
     draw_errors(found, network.card.class_names, output / "errors-examples.png")
-    _finish("errors", _settings(data, resize=resize, threshold=threshold), error_tables(found), output)
+    _finish("errors", _settings(dataset, split, data, resize=resize, threshold=threshold), error_tables(found), output)
 
 
 @app.command("pictures")
@@ -182,7 +181,7 @@ def pictures(
 
 @app.command("ablations")
 def ablations(
-    dataset: Dataset,
+    dataset: DatasetFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the runs, the JSON and the picture.")],
     only: Annotated[list[str] | None, typer.Option(help="These ablations only; may be repeated.")] = None,
     seed: Annotated[
@@ -211,7 +210,7 @@ def ablations(
         run_ablations,
     )
     from cornernet.benchmarks.analyses.analysis_charts import bar_chart
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
 
     overrides: dict[str, Any] = {"preset": preset, "size": parse_size(size), "epochs": epochs}
     overrides |= {"batch_size": batch_size, **dict(parse_assignment(text) for text in set_ or [])}
@@ -220,7 +219,7 @@ def ablations(
         raise typer.BadParameter(f"there is no ablation '{unknown[0]}'; choose of {', '.join(ABLATIONS)}")
     _check(output, "ablations", inputs=[])
     config = ablation_config("full", **overrides)
-    train_data, val_data = load_coco(dataset, train_split), load_coco(dataset, split)
+    train_data, val_data = load_dataset(dataset, train_split), load_dataset(dataset, split)
     runs = run_ablations(
         names,
         seed or [config.seed],
@@ -234,7 +233,7 @@ def ablations(
     tables = ablation_tables(runs)
     bar_chart(ablation_means(runs), COLUMNS, "Ablations", output / "ablations.png")
     budget = config.model_dump(mode="json", include={"preset", "size", "epochs", "batch_size", "learning_rate"})
-    settings = _settings(val_data, train_images=len(train_data.samples), steps=runs[0].steps, **budget)
+    settings = _settings(dataset, split, val_data, train_images=len(train_data.samples), steps=runs[0].steps, **budget)
     _finish("ablations", settings, tables, output)
 
 
@@ -258,12 +257,11 @@ def _named(model: Path, against: Path | None) -> dict[str, Path]:
     return {str(against): against, str(model): model}
 
 
-def _settings(data: Any, **more: Any) -> dict[str, Any]:
+def _settings(dataset: Path, split: str, data: Any, **more: Any) -> dict[str, Any]:
     """What decides the numbers: data and options, without the paths of this machine."""
-    folder = data.annotation_file.parent.parent.name
     return {
-        "dataset": folder,
-        "split": data.annotation_file.stem.removeprefix("instances_"),
+        "dataset": dataset.resolve().name,
+        "split": split,
         "images": len(data.samples),
         "objects": int(sum((~sample.crowd).sum() for sample in data.samples)),
         **{key: value for key, value in more.items() if value is not None},

@@ -54,7 +54,7 @@ def run(
     """
     from cornernet.benchmarks.latency.benchmark import Steps, run_benchmark
     from cornernet.benchmarks.latency.latency_chart import draw_chart
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
     from cornernet.outputs import check_outputs, json_starting_with, marked_picture
     from cornernet.terminal import make_console
 
@@ -69,7 +69,7 @@ def run(
     table, chart = output / "benchmark.json", output / "benchmark.png"
     shown = sorted(images.iterdir()) if images is not None and images.is_dir() else []
     check_outputs({table: json_starting_with("machine"), chart: marked_picture}, [*models, *shown])
-    dataset = load_coco(data, split) if data is not None else None
+    dataset = load_dataset(data, split) if data is not None else None
     with progress_bars() as bars:
         task = bars.add_task("opening", total=None)
         report = run_benchmark(

@@ -10,6 +10,7 @@ from cornernet.engine.printable import printable
 from cornernet.options import (
     BatchSize,
     CanvasSize,
+    DatasetFolder,
     DecodeMode,
     Device,
     Merge,
@@ -50,8 +51,8 @@ LISTED_NOTES = 10
 
 def run(
     model: Model,
-    dataset: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")],
-    split: Annotated[str, typer.Option(help="Which annotations/instances_<split>.json.")] = "val",
+    dataset: DatasetFolder,
+    split: Annotated[str, typer.Option(help="Which part of the data set; val finds valid and val2017 too.")] = "val",
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, if elsewhere.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="Annotation file, if elsewhere.")] = None,
     protocol: ProtocolName = "default",
@@ -87,8 +88,8 @@ def run(
 
     A picture that cannot be read is listed and counts as one without detections.
     """
+    from cornernet.engine.datasets.layouts import load_dataset
     from cornernet.engine.installation import require
-    from cornernet.engine.scoring.coco import load_coco
     from cornernet.engine.scoring.evaluation import evaluate, json_text
     from cornernet.outputs import check_outputs, json_starting_with, write_text
     from cornernet.trainer.deploy.open_model import open_detector, precision_of, runtime_of, sha256_of
@@ -108,7 +109,7 @@ def run(
     )
     if write_threshold and model.suffix.lower() == ".onnx":
         require("onnx", "writing thresholds into an ONNX file")  # said before the work, not after it
-    data = load_coco(dataset, split, images=images, annotations=annotations)
+    data = load_dataset(dataset, split, images=images, annotations=annotations)
     file = json or model.with_name(f"{model.name}.{dataset.resolve().name}.{split}.json")
     written = {file: json_starting_with("file")}
     if results is not None:

@@ -102,12 +102,12 @@ def _export_int8(
     num_dets: int | None,
     inline: bool,
 ) -> None:
-    from cornernet.engine.scoring.coco import load_coco
+    from cornernet.engine.datasets.layouts import load_dataset
     from cornernet.export.int8_export import export_int8
     from cornernet.terminal import make_console
     from cornernet.trainer.network.checkpoint import load_checkpoint
 
-    dataset = load_coco(data, split) if data is not None else None
+    dataset = load_dataset(data, split) if data is not None else None
     with make_console(stderr=True).status("reading the weights") as status:
         report = export_int8(
             *load_checkpoint(checkpoint),

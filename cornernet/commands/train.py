@@ -1,4 +1,4 @@
-"""Train a network on a data set in COCO format."""
+"""Train a network on a data set: COCO, YOLO, Pascal VOC."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cornernet.options import one_of, parse_assignment, parse_size
+from cornernet.options import DatasetFolder, one_of, parse_assignment, parse_size
 
 EXAMPLES = """
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30
@@ -20,7 +20,7 @@ torchrun --nproc-per-node 2 -m cornernet train data/shapes -o runs/shapes2 --pre
 
 
 def run(
-    dataset: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")],
+    dataset: DatasetFolder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory: checkpoints, metrics, pictures.")],
     preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze or tiny.")] = None,
     size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
@@ -50,9 +50,10 @@ def run(
     Leaves in the run directory last.pt (to resume), last.safetensors and best.safetensors (to export),
     metrics.jsonl, losses.png, ap.png and predictions.png. Ctrl-C writes a checkpoint first.
     """
+    from cornernet.engine.datasets.layouts import load_dataset
     from cornernet.engine.printable import printable
-    from cornernet.engine.scoring.coco import load_coco
     from cornernet.engine.scoring.problem_groups import grouped
+    from cornernet.engine.survey.survey import survey
     from cornernet.outputs import anything, check_outputs
     from cornernet.trainer.loop.config import TrainConfig
     from cornernet.trainer.loop.distributed import is_main_process
@@ -74,13 +75,17 @@ def run(
     if not resume:  # a new run writes over the checkpoints that lie in its folder
         names = ("last.pt", "last.safetensors", "best.safetensors")
         check_outputs({output / name: anything for name in names}, [path for path in (init, config) if path])
-    train_data = load_coco(dataset, train_split)
-    val_data = None if val_split == "none" else load_coco(dataset, val_split)
+    train_data = load_dataset(dataset, train_split)
+    val_data = None if val_split == "none" else load_dataset(dataset, val_split)
     # Of several processes one speaks.
     say = typer.echo if is_main_process() else lambda *text, **where: None
     for data in filter(None, (train_data, val_data)):
         for problem in grouped(data.problems):
             say(problem, err=True)
+    if is_main_process():
+        splits = {name: data for name, data in ((train_split, train_data), (val_split, val_data)) if data is not None}
+        shown = survey(splits, size=settings.size, resize=settings.augment.resize, with_problems=False)
+        typer.echo("\n".join(shown.lines()), err=True)
     settings_by_name = settings.model_dump(mode="json")
     with open_log(log, output, settings_by_name) if log and is_main_process() else nullcontext() as on_metrics:
         report = train(settings, train_data, val_data, output, resume=resume, init=init, device=device,

@@ -19,7 +19,7 @@ import numpy as np
 
 from cornernet.engine.errors import DatasetError
 from cornernet.engine.installation import missing
-from cornernet.engine.scoring.coco import is_crowd
+from cornernet.engine.scoring.coco_entries import is_crowd
 
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """AP over IoU .50:.05:.95, at .50, at .75, of small, medium, large objects; AR with 1, 10, 100 detections an image."""

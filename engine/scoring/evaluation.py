@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cornernet.engine.errors import DatasetError
 from cornernet.engine.printable import printable
 from cornernet.engine.scoring.best_threshold import BestF1, best_thresholds, match_classes_apart
-from cornernet.engine.scoring.coco import whole_number
+from cornernet.engine.scoring.coco_entries import whole_number
+from cornernet.engine.scoring.coco_samples import coco_content
 from cornernet.engine.scoring.coco_stats import (
     STATS,
     ClassStats,
@@ -150,7 +151,12 @@ def evaluate(
 
 
 def scored_truth(dataset: CocoDataset) -> dict[str, Any]:
-    """The content of the annotation file as its notes describe it: without what was left out, with clipped boxes."""
+    """The content of the annotation file as its notes describe it: without what was left out, with clipped boxes.
+
+    Of a layout other than COCO's, what was read as COCO's lists.
+    """
+    if not dataset.from_coco:
+        return coco_content(dataset)
     content = load_json(dataset.annotation_file, "annotation file")
     images = {sample.image_id for sample in dataset.samples}
     annotations = [

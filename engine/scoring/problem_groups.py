@@ -12,9 +12,11 @@ FEW = 4
 _VALUES = re.compile(r"\[.*?\]|\d+(?:\.\d+)?|'[^']*'|\([^)]*\)|\S*[/\\]\S+")
 
 _HINTS = (
-    (("reaches outside the image", "lies outside the image"), "; are they x1 y1 x2 y2? COCO wants x y width height"),
-    (("has no area",), "; are they in fractions of the image, or empty objects?"),
+    (r"bbox .* (reaches|lies) outside the image", "; are they x1 y1 x2 y2? COCO wants x y width height"),
+    (r"box .* (reaches|lies) outside the image", "; were the pictures resized after they were annotated?"),
+    (r"bbox .* has no area", "; are they in fractions of the image, or empty objects?"),
 )
+"""What a line says, and what it may mean where it is said often: COCO's `bbox`, or the `box` of another layout."""
 
 
 def grouped(lines: Sequence[str]) -> list[str]:
@@ -28,6 +30,6 @@ def grouped(lines: Sequence[str]) -> list[str]:
             shown += members
             continue
         what = members[0].partition(": ")[2]
-        hint = next((hint for words, hint in _HINTS if any(word in what for word in words)), "")
+        hint = next((hint for said, hint in _HINTS if re.search(said, what)), "")
         shown.append(f"{len(members)} times the same{hint}. Such as {'; '.join(members[:3])}")
     return shown

@@ -29,6 +29,7 @@ _MODULES = {
     "deployed": "deployed_cases",
     "weights": "weight_cases",
     "annotations": "annotation_cases",
+    "layouts": "layout_cases",
     "faults": "planted_faults",
 }
 
@@ -39,7 +40,7 @@ def find_family(name: str) -> Family:
     return make
 
 
-SHARES = {"images": 0.6, "deployed": 0.15, "weights": 0.15, "annotations": 0.1}
+SHARES = {"images": 0.55, "deployed": 0.15, "weights": 0.15, "annotations": 0.1, "layouts": 0.05}
 """Family -> its share of all cases."""
 
 

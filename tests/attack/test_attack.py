@@ -43,7 +43,9 @@ def test_a_case_is_the_same_for_the_same_seed(family, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         case = case_of(3, family, 5, folder)
-        contents.append([case.kind, {path.name: path.read_bytes() for path in folder.glob("case*")}])
+        made = [path for path in folder.rglob("*") if path.is_file()]
+        names = {path: path.relative_to(folder) for path in made if path.relative_to(folder).parts[0][:4] == "case"}
+        contents.append([case.kind, {str(name): path.read_bytes() for path, name in names.items()}])
     assert contents[0] == contents[1]
     assert len(plan(1000)) == 1000
 

@@ -205,6 +205,7 @@ def data_set(folder, boxes_of_image, categories=((70, "Bright"), (3, "dark"))):
         annotation_file=folder / "truth.json",
         problems=("image 9: no such file",),
         mended={},
+        from_coco=True,
     )
 
 

@@ -35,3 +35,10 @@ def test_few_lines_stay_as_they_are_and_order_is_kept():
     assert grouped(["first", *lines, "last"]) == ["first", *lines, "last"]
     assert len(grouped([*lines, "image 77: /b/x.png does not exist; left out"])) == 1
     assert grouped([]) == []
+
+
+def test_the_hint_is_about_the_layout_that_the_lines_are_from():
+    lines = "annotation {} of image {} (a.jpg): {} [1, 2, 3, 4] lies outside the image of 5x6 pixels; left out"
+    for field, words in (("bbox", "COCO wants x y width height"), ("box", "were the pictures resized")):
+        (line,) = grouped([lines.format(number, number, field) for number in range(9)])
+        assert line.startswith("9 times the same; ") and words in line
