@@ -11,7 +11,7 @@ import numpy as np
 
 from cornernet.engine import native
 from cornernet.engine.arguments import choice, integer, number
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, RawDetections
 from cornernet.engine.geometry import Placement
 from cornernet.engine.native import Best
 from cornernet.engine.protocol import Protocol
@@ -73,9 +73,7 @@ class Suppression:
         return scores >= self.score_threshold
 
 
-def to_results(
-    views: Sequence[tuple[RawDetections, int, Placement]], suppression: Suppression, protocol: Protocol
-) -> Best:
+def to_results(views: Sequence[tuple[Outputs, int, Placement]], suppression: Suppression, protocol: Protocol) -> Best:
     """All of post-processing for one image, compiled where it can be.
 
     Args:
@@ -101,7 +99,7 @@ def to_results(
     return Best(best.boxes[kept], best.scores[kept], best.labels[kept])
 
 
-def _of_classes(raw: RawDetections, row: int, labels: Sequence[int]) -> RawDetections:
+def _of_classes(raw: Outputs, row: int, labels: Sequence[int]) -> RawDetections:
     """The rows of some classes alone, as a batch of one image: what is not asked for takes no place among the best."""
     count = int(raw.counts[row])
     kept = np.isin(raw.labels[row, :count], labels)
@@ -115,7 +113,7 @@ def rewrites_in_place(suppression: Suppression, protocol: Protocol) -> bool:
     return protocol.in_place and suppression.method is not None
 
 
-def _native_view(raw: RawDetections, row: int, placement: Placement, protocol: Protocol) -> native.View:
+def _native_view(raw: Outputs, row: int, placement: Placement, protocol: Protocol) -> native.View:
     (rows, columns), (vertical, horizontal) = placement.resized, placement.scale
     num_dets = raw.scores.shape[1]
     return native.View(
@@ -146,7 +144,7 @@ def _native_rule(suppression: Suppression, protocol: Protocol, limit: int) -> na
     )
 
 
-def to_candidates(raw: RawDetections, row: int, placement: Placement, protocol: Protocol) -> Candidates:
+def to_candidates(raw: Outputs, row: int, placement: Placement, protocol: Protocol) -> Candidates:
     """The valid rows of one view, image `row` of a batch, in image pixels."""
     count = int(raw.counts[row])
     found = Candidates(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends import Backend, RawDetections
+from cornernet.engine.backends import Backend, Outputs, named_outputs
 from cornernet.engine.backends.contract import check_detections
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Placement, Size
@@ -42,7 +42,7 @@ class Loaded:
     pixels: np.ndarray | None = None
     size: Size | None = None
     error: str | None = None
-    found: dict[int, tuple[RawDetections, int, Placement]] = field(default_factory=dict)
+    found: dict[int, tuple[Outputs, int, Placement]] = field(default_factory=dict)
     """By the order of the views, whichever batch is done first."""
 
     @property
@@ -112,7 +112,7 @@ class Stages:
         try:
             raw = self.backend.run(canvases)
             check_detections(raw, len(batch), self.card, self.backend.name)
-            raw = RawDetections(*map(np.ascontiguousarray, raw))
+            raw = named_outputs([np.ascontiguousarray(values) for values in raw])
         except Exception as error:  # BackendError, MemoryError, or what the caller's own backend raises
             for view in batch:
                 window[view.image].error = f"{self.backend.name} failed: {error or type(error).__name__}"
