@@ -36,6 +36,8 @@ HEAD_OUTPUTS = (
     "tl_offset",
     "br_offset",
 )
+ATTENTION_MAPS = ("large_attention", "medium_attention", "small_attention")
+"""What a file of raw maps of a CornerNet-Saccade gives beside HEAD_OUTPUTS."""
 
 LONGEST_SIDE = 16384
 """No card may promise longer canvas sides [px]: one image of this size takes 0.8 GB before the network sees it."""
@@ -198,6 +200,11 @@ class ModelCard(_Frozen):
     def soft_nms_sigma(self) -> float:
         """What the project of the weights suppresses with."""
         return 0.5 if self.saccade is None else self.saccade.sigma
+
+    @property
+    def map_outputs(self) -> tuple[str, ...]:
+        """Names of what a file that gives raw maps gives, in order."""
+        return HEAD_OUTPUTS if self.saccade is None else HEAD_OUTPUTS + ATTENTION_MAPS
 
     @property
     def usual_canvas(self) -> tuple[int, int]:
