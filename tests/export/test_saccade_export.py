@@ -141,7 +141,8 @@ def test_int8_files_calibrate_on_what_a_saccade_sees_and_keep_its_heads_in_float
     monkeypatch.setattr(int8_gate, "MOST_FLOAT_BLOCKS", 0)
     monkeypatch.setattr(int8_gate, "LEAST_AGREEMENT", 0.2)
     report = export_int8(network, card_of(network), tmp_path / "int8.onnx", calibrate=tmp_path)
-    assert len(seen) >= 4 and {canvas.shape[1:] for canvas in seen} == {(127, 127, 3)}
+    assert len(seen) == 4 * (2 + 2)  # views and crops
+    assert {canvas.shape for canvas in seen} == {(1, 127, 127, 3)}
     assert report.card.precision == "int8" and report.card.saccade == card_of(network).saccade
     assert report.agreement.boxes > 5 and "small_attention_peaks" in report.parity.differences
     graph = onnx.load(report.path).graph
