@@ -120,10 +120,9 @@ def test_float16_files_choose_attention_from_float16_maps(network, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_raw_maps_include_attention(network, tmp_path, precision):
+def test_raw_maps_include_attention(network, tmp_path):
     path = tmp_path / "heads.onnx"
-    report = export_onnx(network, card_of(network), path, outputs="heads", precision=precision)
+    report = export_onnx(network, card_of(network), path, outputs="heads", precision="fp16")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == list(report.card.map_outputs)
     maps = session.run(list(ATTENTION_MAPS), {"images": drawn_images(0, 2, 64, 95)})

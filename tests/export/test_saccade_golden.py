@@ -13,7 +13,7 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import OFFICIAL
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.saccade import cuts
-from cornernet.export.onnx_export import export_onnx
+from cornernet.export.onnx_export import build_model, deployed_card
 from cornernet.trainer.deploy.torch_backend import TorchBackend
 from cornernet.trainer.import_weights.key_names import Origin, our_name
 from cornernet.trainer.network.corner_net import CornerNet
@@ -84,10 +84,10 @@ def runs(network, card, path, runtime):
 
 def test_three_runtimes_look_where_the_official_code_looks(golden, network, views, tmp_path):
     """The official canvases are not rounded: scores are near the golden ones, and equal among the runtimes."""
-    report = export_onnx(network, CARD, tmp_path / "saccade.onnx")
-    found = {}
+    card, path, found = deployed_card(network, CARD), tmp_path / "saccade.onnx", {}
+    path.write_bytes(build_model(network, card).SerializeToString())
     for runtime in ("torch", "onnxruntime", "openvino"):
-        backend = runs(network, report.card, report.path, runtime)
+        backend = runs(network, card, path, runtime)
         found[runtime] = backend.run(views)
         backend.close()
     with np.load(golden / f"h_saccade/pipeline_{PICTURE}.npz") as numbers:
