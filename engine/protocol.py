@@ -18,8 +18,9 @@ Canvas = Literal["multiple", "official"]
 class SaccadeRules:
     """The decisions that only a CornerNet-Saccade needs, numbered as in the description of CornerNet-Lite's code.
 
-    Canvases are uint8 under every protocol, where the official code never rounds: its boxes come back within the
-    distance that half a grey level moves the network, `tests/engine/saccade/test_official_saccade.py` measures it.
+    Canvases are uint8 under every protocol, where the official code never rounds, so that half a grey level at most
+    lies between them. The official boxes come back to the last one only from canvases in float32, which a file does not
+    take: `tests/engine/saccade/test_saccade_network.py` compares both.
 
     exact_affine: Q1. Boxes go back by what the resize did; False: by the asked scale, up to 2.5 px off at the far edge.
     full_window: Q2. Windows of `side / scale` pixels on all of the canvas; False: whole pixels, rounded down, so that
