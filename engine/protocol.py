@@ -18,10 +18,8 @@ Canvas = Literal["multiple", "official"]
 class SaccadeRules:
     """The decisions that only a CornerNet-Saccade needs, numbered as in the description of CornerNet-Lite's code.
 
-    Canvases are uint8 under every protocol, where the official code never rounds, so that half a grey level at most
-    lies between them. The official boxes come back to the last one only from canvases in float32, which a file does not
-    take: `tests/engine/saccade/test_saccade_network.py` compares both.
-
+    whole_levels: canvases are uint8. False: float32, never rounded, where the runtime takes that, which torch on a CPU
+        does; files do not, and see half a grey level at most beside it. Only the former gives every official box back.
     exact_affine: Q1. Boxes go back by what the resize did; False: by the asked scale, up to 2.5 px off at the far edge.
     full_window: Q2. Windows of `side / scale` pixels on all of the canvas; False: whole pixels, rounded down, so that
         the canvas' last row and column stay black, and the scale of a view rounded to float32.
@@ -43,6 +41,7 @@ class SaccadeRules:
         `full_window` does not replace that.
     """
 
+    whole_levels: bool = True
     exact_affine: bool = True
     full_window: bool = True
     near: Literal["square", "cross"] = "square"
@@ -59,6 +58,7 @@ class SaccadeRules:
 
 
 OFFICIAL_SACCADE = SaccadeRules(
+    whole_levels=False,
     exact_affine=False,
     full_window=False,
     near="cross",
