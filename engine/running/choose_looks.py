@@ -37,7 +37,7 @@ def choose_looks(
     ):
         if asked:
             raise ModelError(
-                f"{name}={shown(value)}: a CornerNet-Saccade looks at views of {card.saccade.view_sizes} px and at crops, "
-                "plain; leave it out, and choose between speed and accuracy with max_crops"
+                f"{name}={shown(value)}: a CornerNet-Saccade looks at views of {card.saccade.view_sizes} px and at "
+                "crops, plain; leave it out, and choose between speed and accuracy with max_crops"
             )
     return TwoLooks(card, saccade_protocol(protocol), card.saccade.max_crops if max_crops is None else max_crops)
