@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from cornernet.engine.backends import Backend, Outputs
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ExportError
+from cornernet.engine.model_card import ModelCard
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
@@ -30,6 +32,9 @@ MOST_FLOAT_BLOCKS = 4
 _PICTURES_FOR_SEARCH = 16
 _CANDIDATES = 3
 """The best on few pictures are compared on all: few pictures rank well, but not to the last place."""
+_CROPS = 2
+"""Of each picture that a Saccade calibrates on and is compared on, beside its two views: canvases of objects weigh as
+much as whole images, and each canvas costs as much as a picture costs another network."""
 
 Step = Callable[[str], None]
 
@@ -110,6 +115,31 @@ def search_float_blocks(
     return best
 
 
+class _Recorder:
+    """A backend that keeps what it is given to look at."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.card, self.name = backend.card, backend.name
+        self.canvases: list[np.ndarray] = []
+        self._backend = backend
+
+    def run(self, canvases: np.ndarray) -> Outputs:
+        self.canvases += [canvas[None].copy() for canvas in canvases]
+        return self._backend.run(canvases)
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def seen_by_saccade(model: onnx.ModelProto, pictures: Sequence[Path]) -> list[np.ndarray]:
+    """(1, H, W, 3) uint8 each: the views of the pictures, and the crops that the model asks for."""
+    with _running(model) as backend:
+        recorder = _Recorder(backend)
+        with Detector(recorder, score_threshold=0, max_crops=_few_crops(backend.card)) as detector:
+            detector.predict(list(pictures))
+        return recorder.canvases
+
+
 def average_precision(model: onnx.ModelProto, dataset: CocoDataset) -> float:
     """COCO's AP of the file, through ONNX Runtime, as `cornernet evaluate` measures it."""
     with _opened(model) as detector:
@@ -117,19 +147,30 @@ def average_precision(model: onnx.ModelProto, dataset: CocoDataset) -> float:
 
 
 def _detect(model: onnx.ModelProto, pictures: Sequence[Path]) -> list[Detections]:
-    with _opened(model) as detector:
+    with _opened(model, few_crops=True) as detector:
         return detector.predict(list(pictures))
 
 
+def _few_crops(card: ModelCard) -> int | None:
+    return None if card.saccade is None else min(_CROPS, card.saccade.max_crops)
+
+
 @contextmanager
-def _opened(model: onnx.ModelProto) -> Iterator[Detector]:
+def _opened(model: onnx.ModelProto, *, few_crops: bool = False) -> Iterator[Detector]:
+    with _running(model) as backend:
+        most = _few_crops(backend.card) if few_crops else None
+        with Detector(backend, score_threshold=0, max_crops=most) as detector:
+            yield detector
+
+
+@contextmanager
+def _running(model: onnx.ModelProto) -> Iterator[OnnxRuntimeBackend]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
         backend = OnnxRuntimeBackend(path, providers=["CPUExecutionProvider"])
         try:
-            with Detector(backend, score_threshold=0) as detector:
-                yield detector
+            yield backend
         finally:
             backend.close()
 

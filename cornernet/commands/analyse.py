@@ -160,13 +160,14 @@ def pictures(
     resize: Resize = None,
     device: Device = None,
 ) -> None:
-    """Figures 10 and 8: boxes and corners over heatmaps, and corner pooling on a feature map."""
+    """Figures 10 and 8: boxes and corners over heatmaps, and corner pooling; of a Saccade also attention and crops."""
     from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.benchmarks.analyses.pooling_picture import draw_pooling
+    from cornernet.benchmarks.analyses.saccade_picture import draw_saccade
     from cornernet.engine.reading.images import read_image
 
-    drawn = [f"{image.stem}-{what}" for image in images for what in ("heatmaps", "pooling")]
+    drawn = [f"{image.stem}-{what}" for image in images for what in ("heatmaps", "pooling", "saccade")]
     _check(output, "pictures", drawn, inputs=[checkpoint, *images])
     network = Network.open(checkpoint, resize, device)
     for image in images:
@@ -176,6 +177,9 @@ def pictures(
         if network.config.corner_pooling:
             written.append(output / f"{image.stem}-pooling.png")
             draw_pooling(network, seen, written[1])
+        if network.card.saccade is not None:
+            written.append(output / f"{image.stem}-saccade.png")
+            found = draw_saccade(network, seen.image, written[-1], threshold=threshold)
         typer.echo(f"{printable(image)}: {len(found)} boxes; {', '.join(map(printable, written))}")
 
 
@@ -187,7 +191,7 @@ def ablations(
     seed: Annotated[
         list[int] | None, typer.Option(help="Several seeds show how much is noise; may be repeated.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze or tiny.")] = None,
+    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze, tiny, saccade or saccade-tiny.")] = None,
     size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,

@@ -13,6 +13,7 @@ from cornernet.options import (
     DatasetFolder,
     DecodeMode,
     Device,
+    MaxCrops,
     Merge,
     Mirror,
     Model,
@@ -66,6 +67,7 @@ def run(
     mirror: Mirror = None,
     scales: Scales = "1",
     merge: Merge = False,
+    max_crops: MaxCrops = None,
     batch_size: BatchSize = 8,
     evaluator: Annotated[
         str,
@@ -101,6 +103,7 @@ def run(
         mirror=mirror,
         scales=scales,
         merge=merge,
+        max_crops=max_crops,
         runtime=runtime,
         precision=precision,
         threads=threads,

@@ -14,6 +14,7 @@ from cornernet.options import (
     CanvasSize,
     DecodeMode,
     Device,
+    MaxCrops,
     Merge,
     Mirror,
     Model,
@@ -50,6 +51,8 @@ cornernet predict model.onnx archive/ -o found --recursive --shard 1/4
 cornernet predict model.onnx photos/ --json - | head -1
 # the paper's multi-scale test, mirrored views included
 cornernet predict model.onnx photos/ -o found --mirror --scales 0.5,1,1.5
+# a CornerNet-Saccade: fewer crops are faster
+cornernet predict saccade.onnx photos/ -o found --max-crops 10
 # whichever runtime and precision is fastest on this machine
 cornernet predict model.onnx photos/ -o found --runtime auto --precision auto
 """
@@ -100,6 +103,7 @@ def run(
     mirror: Mirror = None,
     scales: Scales = "1",
     merge: Merge = False,
+    max_crops: MaxCrops = None,
     protocol: ProtocolName = "default",
     runtime: RuntimeName = None,
     precision: PrecisionName = None,
@@ -135,6 +139,7 @@ def run(
         mirror=mirror,
         scales=scales,
         merge=merge,
+        max_crops=max_crops,
         runtime=runtime,
         precision=precision,
         threads=threads,

@@ -6,6 +6,7 @@ Start with open.py, which chooses; onnxruntime.py is a backend in one file, tens
 from __future__ import annotations
 
 import typing
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,20 +31,48 @@ class RawDetections(NamedTuple):
     counts: np.ndarray
 
 
+class SaccadeDetections(NamedTuple):
+    """The outputs of a CornerNet-Saccade: those of RawDetections, and the attention of its three levels, from large to
+    small objects: P = `card.saccade.locations` peaks each.
+
+    attention_scores (N, 3, P) float32 descending, in 0..1; -1 in unused rows
+    attention_cells  (N, 3, P) int32   row * map width + column in the level's map
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    corner_scores: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+    attention_scores: np.ndarray
+    attention_cells: np.ndarray
+
+
+Outputs = RawDetections | SaccadeDetections
+
+
+def named_outputs(values: Sequence[np.ndarray]) -> Outputs:
+    """What a runtime gave in the order of `card.detection_outputs`, by name."""
+    return RawDetections(*values) if len(values) == len(RawDetections._fields) else SaccadeDetections(*values)
+
+
 class Backend(typing.Protocol):
     """A loaded model. `run` is thread-safe and keeps no reference to its argument; `close` frees the device.
 
     What a backend may have beside this, read through contract.py:
         in_flight: int            batches it wants at once, each from a thread of its own; 1 without it
         computes_on_cpu: bool     whether it needs the cores that also read images; False without it
+        takes_float: bool         whether canvases may be float32 too, grey levels that are not whole; False without it
         allocate(size) -> array   (size,) uint8 that it reads without another copy, such as page-locked memory
     """
 
     card: ModelCard
     name: str
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
-        """canvases (N, H, W, 3) uint8 in the card's channel order, H and W legal for the card. Any N >= 1."""
+    def run(self, canvases: np.ndarray) -> Outputs:
+        """canvases (N, H, W, 3) uint8 in the card's channel order, H and W legal for the card. Any N >= 1.
+
+        RawDetections; SaccadeDetections if the card says that it is a Saccade."""
         ...
 
     def close(self) -> None: ...

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cornernet.engine.backends import Backend, RawDetections
+from cornernet.engine.backends import Backend, Outputs, SaccadeDetections, named_outputs
 from cornernet.engine.errors import BackendError, ModelError
-from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.engine.model_card import ATTENTION_OUTPUTS, HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
 
 
 class Tensor(NamedTuple):
@@ -22,7 +22,7 @@ class Tensor(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One of the five outputs: its rank, the length of its last axis where the contract fixes it, its type."""
+    """One of the outputs: its rank, the length of its last axis where the contract fixes it, its type."""
 
     rank: int
     width: int | None
@@ -31,26 +31,35 @@ class Output(NamedTuple):
 
 CONTRACT = dict(
     zip(
-        OUTPUTS,
+        OUTPUTS + ATTENTION_OUTPUTS,
         (
             Output(3, 4, "float32"),
             Output(2, None, "float32"),
             Output(3, 2, "float32"),
             Output(2, None, "int32"),
             Output(1, None, "int32"),
+            Output(3, None, "float32"),
+            Output(3, None, "int32"),
         ),
     )
 )
 
 
-def check_detections(raw: RawDetections, images: int, card: ModelCard, runtime: str) -> None:
+def check_detections(raw: Outputs, images: int, card: ModelCard, runtime: str) -> None:
     """Raise BackendError unless `raw` is what the contract promises for `images` canvases and the card's classes.
 
     A damaged file, or one whose card is of another network, otherwise ends in an index error far from its cause.
     """
+    if len(raw) != len(card.detection_outputs):
+        raise BackendError(
+            f"{runtime} gave {len(raw)} outputs; expected {', '.join(card.detection_outputs)}. Export the model again."
+        )
     rows = raw.scores.shape[1] if raw.scores.ndim == 2 else 0
-    for (name, (rank, width, dtype)), values in zip(CONTRACT.items(), raw, strict=True):
-        expected = (images, rows, width)[:rank] if width else (images, rows)[:rank]
+    for name, values in zip(card.detection_outputs, raw):
+        rank, width, dtype = CONTRACT[name]
+        expected: tuple[int, ...] = (images, rows, width)[:rank] if width else (images, rows)[:rank]
+        if card.saccade is not None and name in ATTENTION_OUTPUTS:
+            expected = images, len(card.saccade.attention_strides), card.saccade.locations
         if values.shape != expected or values.dtype != dtype:
             raise BackendError(
                 f"{runtime} gave {name} of shape {values.shape} and type {values.dtype}; expected {expected} {dtype}. "
@@ -66,6 +75,26 @@ def check_detections(raw: RawDetections, images: int, card: ModelCard, runtime: 
         raise BackendError(
             f"{runtime} gave labels from {used.min()} to {used.max()}, but the card names {len(card.class_names)} "
             "classes: it belongs to another network. Export the model again."
+        )
+    if isinstance(raw, SaccadeDetections):
+        _check_attention(raw, card, runtime)
+
+
+def _check_attention(raw: SaccadeDetections, card: ModelCard, runtime: str) -> None:
+    """Raise BackendError unless scores are those of a sigmoid and cells lie on the maps of the card's canvas."""
+    assert card.saccade is not None and card.train_size is not None
+    used = raw.attention_scores >= 0
+    if not (raw.attention_scores[used] <= 1).all() or not (raw.attention_scores[~used] == -1).all():
+        raise BackendError(
+            f"{runtime} gave attention_scores that are neither from 0 to 1 nor -1. Export the model again."
+        )
+    cells = [(-(-card.train_size[0] // stride)) ** 2 for stride in card.saccade.attention_strides]
+    on_map = (raw.attention_cells >= 0) & (raw.attention_cells < np.reshape(cells, (1, -1, 1)))
+    if not on_map[used].all():
+        raise BackendError(
+            f"{runtime} gave attention_cells from {raw.attention_cells[used].min()} to "
+            f"{raw.attention_cells[used].max()}, but the maps have {', '.join(map(str, cells))}: the card belongs to "
+            "another network. Export the model again."
         )
 
 
@@ -93,7 +122,8 @@ def check_tensors(inputs: Sequence[Tensor], outputs: Sequence[Tensor], card: Mod
             f"{path}: inputs are {', '.join(map(_said, inputs)) or 'none'}; expected {INPUT!r}, uint8, (N, H, W, 3). "
             "Export it again."
         )
-    for name, (rank, width, dtype) in CONTRACT.items():
+    for name in card.detection_outputs:
+        rank, width, dtype = CONTRACT[name]
         if name not in given:
             raise ModelError(f"{path}: no output {name!r} among {', '.join(given)}. Export it again.")
         shape = given[name].shape
@@ -115,7 +145,7 @@ def fitting_shape(images: Tensor, height: int, width: int) -> tuple[int, ...]:
     return tuple(usual if fixed is None else fixed for fixed, usual in zip(images.shape, (1, height, width, 3)))
 
 
-def try_smallest(run: Callable[[np.ndarray], RawDetections], images: Tensor, card: ModelCard, path: Path) -> None:
+def try_smallest(run: Callable[[np.ndarray], Outputs], images: Tensor, card: ModelCard, path: Path) -> None:
     """Run one empty canvas, the smallest or the one that the file fixes. Raises ModelError if that fails."""
     side = min(card.size_multiple, card.max_size)
     try:
@@ -125,7 +155,7 @@ def try_smallest(run: Callable[[np.ndarray], RawDetections], images: Tensor, car
         raise ModelError(f"{path}: the graph cannot be run: {error or 'out of memory'}") from error
 
 
-def run_in_parts(run: Callable[[np.ndarray], RawDetections], canvases: np.ndarray, fixed: int | None) -> RawDetections:
+def run_in_parts(run: Callable[[np.ndarray], Outputs], canvases: np.ndarray, fixed: int | None) -> Outputs:
     """`run` for a file that takes `fixed` canvases at once: parts of that many, the last filled up with black."""
     if fixed is None or len(canvases) == fixed:
         return run(canvases)
@@ -134,7 +164,7 @@ def run_in_parts(run: Callable[[np.ndarray], RawDetections], canvases: np.ndarra
         part = canvases[start : start + fixed]
         black = np.zeros((fixed - len(part), *canvases.shape[1:]), canvases.dtype)
         parts.append(run(np.concatenate([part, black]) if len(black) else part))
-    return RawDetections(*(np.concatenate(values)[: len(canvases)] for values in zip(*parts)))
+    return named_outputs([np.concatenate(values)[: len(canvases)] for values in zip(*parts)])
 
 
 def batches_in_flight(backend: Backend) -> int:
@@ -145,6 +175,11 @@ def batches_in_flight(backend: Backend) -> int:
 def computes_on_cpu(backend: Backend) -> bool:
     """Whether `run` needs the cores that also read and place images."""
     return bool(getattr(backend, "computes_on_cpu", False))
+
+
+def takes_float(backend: Backend) -> bool:
+    """Whether canvases may be float32, in grey levels that are not whole."""
+    return bool(getattr(backend, "takes_float", False))
 
 
 def allocate(backend: Backend, size: int) -> np.ndarray:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.arguments import integer, shown
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import Tensor, card_of, check_tensors, run_in_parts, try_smallest
 from cornernet.engine.backends.onnx_outline import outline
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import install, onnxruntime_problem
-from cornernet.engine.model_card import INPUT, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
 
 try:
     import onnxruntime as ort
@@ -95,19 +95,19 @@ class OnnxRuntimeBackend:
         """Whether `run` needs the cores that also read images."""
         return not set(self.active_providers) & set(ON_GPU)
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
+    def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError if ONNX Runtime fails, for example for lack of memory."""
         return run_in_parts(self._run, canvases, self.images.shape[0])
 
-    def _run(self, canvases: np.ndarray, options: ort.RunOptions | None = None) -> RawDetections:
+    def _run(self, canvases: np.ndarray, options: ort.RunOptions | None = None) -> Outputs:
         session = self._require_session()
         try:
-            outputs = session.run(list(OUTPUTS), {INPUT: np.ascontiguousarray(canvases)}, options)
+            outputs = session.run(list(self.card.detection_outputs), {INPUT: np.ascontiguousarray(canvases)}, options)
         except Exception as error:  # the binding raises a dozen types that share no base of their own
             raise BackendError(
                 f"ONNX Runtime failed on canvases {canvases.shape} with {', '.join(session.get_providers())}: {error}"
             ) from error
-        return RawDetections(*outputs)
+        return named_outputs(outputs)
 
     def close(self) -> None:
         """Free the session. `run` fails afterwards."""
@@ -167,7 +167,7 @@ class OnnxRuntimeBackend:
         if "TensorrtExecutionProvider" not in self.active_providers:  # it builds engines in its first run, for minutes
             watchdog.start()
 
-        def run(canvases: np.ndarray) -> RawDetections:
+        def run(canvases: np.ndarray) -> Outputs:
             return run_in_parts(lambda part: self._run(part, options), canvases, self.images.shape[0])
 
         try:

@@ -12,13 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import card_of, check_tensors, run_in_parts, try_smallest
 from cornernet.engine.backends.onnx_inline import Inlined, read_inlined
 from cornernet.engine.cache_folder import cache_folder
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import missing
-from cornernet.engine.model_card import INPUT, METADATA_KEY, OUTPUTS
+from cornernet.engine.model_card import INPUT, METADATA_KEY
 
 try:
     import openvino as ov
@@ -94,7 +94,7 @@ class OpenVinoBackend:
             for file in inlined.files:
                 file.madvise(mmap.MADV_DONTNEED)
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
+    def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError if OpenVINO fails, for example for lack of memory."""
         return run_in_parts(self._run, canvases, self.images.shape[0])
 
@@ -102,7 +102,7 @@ class OpenVinoBackend:
         """Free the model. `run` fails afterwards."""
         self._requests = None
 
-    def _run(self, canvases: np.ndarray) -> RawDetections:
+    def _run(self, canvases: np.ndarray) -> Outputs:
         requests = self._requests
         if requests is None:
             raise BackendError(f"{self.path}: this model was closed; open it again")
@@ -112,7 +112,7 @@ class OpenVinoBackend:
             request.set_tensor(INPUT, ov.Tensor(pixels, shared_memory=True))
             request.infer()
             # Copies: the next batch of this request overwrites what it gave.
-            return RawDetections(*(np.array(request.get_tensor(name).data) for name in OUTPUTS))
+            return named_outputs([np.array(request.get_tensor(name).data) for name in self.card.detection_outputs])
         except Exception as error:  # the binding raises whatever C++ and pybind11 do
             raise BackendError(f"{self.name} failed on canvases {canvases.shape}: {error}") from error
         finally:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.cuda_memory import PinnedBuffer
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.device_arrays import DeviceArray, describe
@@ -139,9 +139,9 @@ class TensorRTBackend:
                         said=[*verdict, *errors],
                     )
                 )
-            return runtime, read_plan(self._api, engine)
+            return runtime, read_plan(self._api, engine, self.card.detection_outputs)
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
+    def run(self, canvases: np.ndarray) -> Outputs:
         """canvases (N, H, W, 3) uint8 on the host, any N >= 1. Batches above the profiles' size are split, smaller
         ones filled up. Raises ImageError for a wrong array or a size no profile holds; BackendError if it fails."""
         if canvases.dtype != np.uint8 or canvases.ndim != 4 or canvases.shape[3] != 3 or 0 in canvases.shape:
@@ -150,7 +150,7 @@ class TensorRTBackend:
             )
         return self._run(canvases)
 
-    def run_device(self, array: Any) -> RawDetections:
+    def run_device(self, array: Any) -> Outputs:
         """The same for an array on the GPU with `__cuda_array_interface__` (PyCUDA, CuPy, Numba, PyTorch), which is
         read where it lies. Work of the stream it names, or of the default stream if it names none, is waited for."""
         canvases = describe(array)
@@ -200,7 +200,7 @@ class TensorRTBackend:
                 raise
             self._release(worker)
 
-    def _run(self, canvases: np.ndarray | DeviceArray) -> RawDetections:
+    def _run(self, canvases: np.ndarray | DeviceArray) -> Outputs:
         images, height, width = (int(size) for size in canvases.shape[:3])
         parts = []
         with self._borrowed() as worker:
@@ -210,7 +210,7 @@ class TensorRTBackend:
                 taken = min(images - done, batch)
                 parts.append(worker.run(index, (batch, height, width), _part(canvases, done, taken)))
                 done += taken
-        return parts[0] if len(parts) == 1 else RawDetections(*map(np.concatenate, zip(*parts)))
+        return parts[0] if len(parts) == 1 else named_outputs([np.concatenate(values) for values in zip(*parts)])
 
     def _acquire(self) -> Worker:
         """An idle worker, or a new one; waits if all are busy and no more may be made."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from cornernet.engine.backends.rtx_kernels import KernelCache, context_rtx
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.backends.trt_plan import Plan
 from cornernet.engine.errors import BackendError, ModelError
-from cornernet.engine.model_card import INPUT, OUTPUTS
+from cornernet.engine.model_card import INPUT
 
 log = logging.getLogger("cornernet.tensorrt")
 
@@ -52,8 +52,9 @@ GraphKey = tuple[int, int, int]
 class Slot:
     """A context, the shape it is set to, and, if it keeps that shape, its graphs."""
 
-    def __init__(self, context: Any, profile: int, *, keeps_shape: bool) -> None:
+    def __init__(self, context: Any, profile: int, names: Iterable[str], *, keeps_shape: bool) -> None:
         self.context, self.profile, self.keeps_shape = context, profile, keeps_shape
+        self._names = tuple(names)  # of the outputs
         self.shape: Shape | None = None
         self.outputs: dict[str, tuple[int, ...]] = {}
         self.graphs: OrderedDict[GraphKey, Graph | None] = OrderedDict()  # None: met, not recorded yet
@@ -74,7 +75,7 @@ class Slot:
         self.shape = None
         if not context.set_input_shape(INPUT, (*shape, 3)):
             raise BackendError(f"TensorRT refuses an input of {shape}, though it lies within the profile.")
-        outputs = {name: tuple(context.get_tensor_shape(name)) for name in OUTPUTS}
+        outputs = {name: tuple(context.get_tensor_shape(name)) for name in self._names}
         unknown = [name for name, sizes in outputs.items() if any(size < 0 for size in sizes)]
         if unknown:
             raise ModelError(
@@ -122,7 +123,7 @@ class Contexts:
 
     def output_sizes(self) -> dict[str, int]:
         """Bytes of each output at the largest batch of any profile."""
-        sizes = dict.fromkeys(OUTPUTS, 0)
+        sizes = dict.fromkeys(self._plan.dtypes, 0)
         for index, profile in enumerate(self._plan.profiles):
             slot = self._shared_slot(index)
             slot.set_shape(profile.max)
@@ -211,7 +212,7 @@ class Contexts:
                 )
         self._stream.synchronize()
         self.made += 1
-        slot = Slot(context, profile, keeps_shape=keeps_shape)
+        slot = Slot(context, profile, self._plan.dtypes, keeps_shape=keeps_shape)
         for name, address in self._outputs.items():
             slot.bind(name, address)
         return slot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,33 +11,34 @@ from cornernet.engine.backends.contract import CONTRACT
 from cornernet.engine.backends.engine_card import Profile
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.errors import ModelError
-from cornernet.engine.model_card import INPUT, OUTPUTS
+from cornernet.engine.model_card import INPUT
 
 
 class Plan(NamedTuple):
-    """A deserialised engine and what is read from it once. dtypes: of the outputs, as the engine writes them."""
+    """A deserialised engine and what is read from it once. dtypes: of the outputs, in order, as the engine writes
+    them."""
 
     engine: Any
     profiles: tuple[Profile, ...]
     dtypes: dict[str, np.dtype[Any]]
 
 
-def read_plan(api: TensorRT, engine: Any) -> Plan:
-    """Profiles and outputs of `engine`. Raises ModelError if it does not honour the ONNX contract."""
+def read_plan(api: TensorRT, engine: Any, outputs: Sequence[str]) -> Plan:
+    """Profiles of `engine`, types of its `outputs`. Raises ModelError if it does not honour the ONNX contract."""
     trt = api.module
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-    missing = sorted({INPUT, *OUTPUTS} - set(names))
+    missing = sorted({INPUT, *outputs} - set(names))
     if missing or inputs != [INPUT] or engine.get_tensor_dtype(INPUT) != trt.DataType.UINT8:
         raise ModelError(
             f"the engine has the tensors {', '.join(names)}; expected the uint8 input {INPUT} and the outputs "
-            f"{', '.join(OUTPUTS)}. Build it from a file of `cornernet export` (--outputs detections)."
+            f"{', '.join(outputs)}. Build it from a file of `cornernet export` (--outputs detections)."
         )
     profiles = []
     for index in range(engine.num_optimization_profiles):
         low, best, high = (tuple(shape)[:3] for shape in engine.get_tensor_profile_shape(INPUT, index))
         profiles.append(Profile(min=low, opt=best, max=high))
-    return Plan(engine, tuple(profiles), {name: _dtype(trt, engine, name) for name in OUTPUTS})
+    return Plan(engine, tuple(profiles), {name: _dtype(trt, engine, name) for name in outputs})
 
 
 def _dtype(trt: Any, engine: Any, name: str) -> np.dtype[Any]:

@@ -1,6 +1,6 @@
 """One worker of a TensorRT engine: a stream, fixed buffers, and contexts (trt_contexts.py) with their CUDA graphs.
 
-Order on the stream, for every batch:  upload -> network -> download of the five outputs -> (host waits)
+Order on the stream, for every batch:  upload -> network -> download of the outputs -> (host waits)
 
 A shape that comes again, in a context of its own, is run plainly once more: TensorRT does its set-up for shape and
 addresses then, which no graph may hold. Then all three steps are recorded, and from the next batch on a launch of the
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import CONTRACT
 from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream, Timer
 from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
@@ -30,7 +30,7 @@ from cornernet.engine.backends.trt_contexts import MAX_GRAPHS, Contexts, GraphKe
 from cornernet.engine.backends.trt_plan import Plan
 from cornernet.engine.backends.trt_profiling import layer_times
 from cornernet.engine.errors import BackendError
-from cornernet.engine.model_card import INPUT, OUTPUTS
+from cornernet.engine.model_card import INPUT
 
 log = logging.getLogger("cornernet.tensorrt")
 
@@ -78,8 +78,8 @@ class Worker:
             self._input = self._own(DeviceBuffer(cuda, size))
             self._staging = self._own(PinnedBuffer(cuda, size))
             sizes = self.contexts.output_sizes()
-            self._outputs = {name: self._own(DeviceBuffer(cuda, sizes[name])) for name in OUTPUTS}
-            self._results = {name: self._own(PinnedBuffer(cuda, sizes[name])) for name in OUTPUTS}
+            self._outputs = {name: self._own(DeviceBuffer(cuda, sizes[name])) for name in sizes}
+            self._results = {name: self._own(PinnedBuffer(cuda, sizes[name])) for name in sizes}
             self.contexts.bind_outputs({name: buffer.address for name, buffer in self._outputs.items()})
         except BaseException:
             self.free()
@@ -95,7 +95,7 @@ class Worker:
             for _ in range(2):
                 self.run(index, profile.opt, np.zeros((*profile.opt, 3), np.uint8))
 
-    def run(self, profile: int, shape: Shape, canvases: np.ndarray | DeviceArray) -> RawDetections:
+    def run(self, profile: int, shape: Shape, canvases: np.ndarray | DeviceArray) -> Outputs:
         """Run `canvases` (n, H, W, 3) as a batch of at least `shape` (N, H, W), N >= n; results of the first n images.
 
         Device arrays are read in place, unless the batch must be filled up or TensorRT's alignment is not met: then
@@ -108,7 +108,7 @@ class Worker:
         with marked("wait"):
             self._stream.synchronize()
         with marked("results"):
-            return RawDetections(*(self._result(slot, name, canvases.shape[0]) for name in OUTPUTS))
+            return named_outputs([self._result(slot, name, canvases.shape[0]) for name in slot.outputs])
 
     def time_runs(self, profile: int, shape: Shape, canvases: np.ndarray, runs: int) -> GpuTimes:
         """`runs` batches as `run` does them, timed on the device; then the network alone, plainly, without copies."""

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError
-from cornernet.engine.model_card import INPUT, OUTPUTS, ModelCard
+from cornernet.engine.model_card import INPUT, ModelCard
 from cornernet.engine.results.detections import Detections
 
 CARD_FILE = "card.json"
@@ -31,11 +31,11 @@ class TritonNetwork:
         self.card = card
         self._model = name
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
+    def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError with the server's words."""
         request = pb_utils.InferenceRequest(
             model_name=self._model,
-            requested_output_names=list(OUTPUTS),
+            requested_output_names=list(self.card.detection_outputs),
             inputs=[pb_utils.Tensor(INPUT, np.ascontiguousarray(canvases))],
             # Of a GPU's outputs too: post-processing reads them on the CPU.
             preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
@@ -43,7 +43,8 @@ class TritonNetwork:
         response = request.exec()
         if response.has_error():
             raise BackendError(response.error().message())
-        raw = RawDetections(*(pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in OUTPUTS))
+        names = self.card.detection_outputs
+        raw = named_outputs([pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in names])
         return raw._replace(counts=raw.counts.reshape(-1))  # Triton has no scalars: (N, 1)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fake_backends import make_card
 
 from cornernet.engine.errors import ModelError
-from cornernet.engine.model_card import LONGEST_SIDE, ModelCard
+from cornernet.engine.model_card import LONGEST_SIDE, Decoder, ModelCard
 
 ABSURD = {
     "canvas of a trillion pixels": ({"max_size": 1_280_000_000_000}, "max_size"),
@@ -27,6 +27,21 @@ ABSURD = {
     "infinite distance": ({"decoder": {"max_distance": 1e999}}, "decoder.max_distance"),
     "unknown field": ({"colour": "bgr"}, "colour"),
 }
+SACCADE = {"size_multiple": 32, "train_size": [255, 255], "saccade": {}}
+ABSURD_SACCADES = {
+    "no canvas": ({"train_size": None}, "train_size None is no square"),
+    "no square canvas": ({"train_size": [255, 127]}, "is no square"),
+    "canvas beyond the file": ({"max_size": 128}, "longer than max_size 128"),
+    "views beyond the canvas": ({"saccade": {"view_sizes": [256]}}, "longer than the canvas of 255"),
+    "no views": ({"saccade": {"view_sizes": []}}, "saccade.view_sizes"),
+    "maps that do not fit": ({"saccade": {"attention_strides": [48, 8, 4]}}, "no multiple of"),
+    "two levels": ({"saccade": {"attention_strides": [8, 4]}}, "saccade.attention_strides"),
+    "zoom of nothing": ({"saccade": {"zooms": [0, 1, 2]}}, "saccade.zooms"),
+    "bounds that rise": ({"saccade": {"reference_bounds": [32, 96]}}, "do not descend"),
+    "a million crops": ({"saccade": {"max_crops": 10**6}}, "saccade.max_crops"),
+    "no locations": ({"saccade": {"locations": 0}}, "saccade.locations"),
+    "unknown setting": ({"saccade": {"looks": 2}}, "saccade.looks"),
+}
 
 
 def changed(changes: dict) -> str:
@@ -38,6 +53,13 @@ def test_an_absurd_card_is_refused_by_its_field(name):
     changes, words = ABSURD[name]
     with pytest.raises(ModelError, match=rf"model\.onnx: the model card is not valid: .*{words}"):
         ModelCard.from_json(changed(changes), origin="model.onnx")
+
+
+@pytest.mark.parametrize("name", ABSURD_SACCADES)
+def test_an_absurd_saccade_is_refused_by_its_field(name):
+    changes, words = ABSURD_SACCADES[name]
+    with pytest.raises(ModelError, match=rf"model\.onnx: the model card is not valid: .*{words}"):
+        ModelCard.from_json(changed(SACCADE | changes), origin="model.onnx")
 
 
 @pytest.mark.parametrize("text", ["", "null", "[" * 100_000, "{}", '"\\ud800"', "\x00", '{"name": NaN}'])
@@ -52,9 +74,12 @@ def test_cards_of_real_models_are_read(changes):
 
 
 def test_a_card_comes_back_equal_and_old_readers_meet_no_field_that_says_nothing():
-    for card in (make_card(), make_card(test_mirror=False)):
+    saccade = make_card(**SACCADE, decoder=Decoder(reject_border=True))
+    for card in (make_card(), make_card(test_mirror=False), saccade):
         assert ModelCard.from_json(card.to_json(), origin="model.onnx") == card
-    assert "test_mirror" not in make_card().to_json()
+    for name in ("test_mirror", "score_thresholds", "saccade", "reject_border"):
+        assert name not in make_card().to_json()
+    assert "score_thresholds" not in saccade.to_json() and '"reject_border":true' in saccade.to_json()
 
 
 @pytest.mark.parametrize(

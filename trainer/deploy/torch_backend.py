@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import ModelCard
 from cornernet.trainer.deploy.cuda_lane import CudaLane
@@ -65,7 +65,7 @@ class TorchBackend:
         self.name = "PyTorch" + " compiled" * compiled + f" {precision}" * (precision != "fp32") + " kernels" * kernels
         self._lanes: queue.LifoQueue[CudaLane] = queue.LifoQueue()
         self.in_flight = LANES if on_gpu else 1
-        self.computes_on_cpu = not on_gpu
+        self.computes_on_cpu = self.takes_float = not on_gpu
         if on_gpu:
             for _ in range(LANES):
                 self._lanes.put(CudaLane(self._network, self.device, graphs=graphs and not compiled))
@@ -74,17 +74,17 @@ class TorchBackend:
         """(size,) uint8; on a GPU page-locked, so that canvases in it are uploaded without another copy."""
         return torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda").numpy()
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
+    def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError if PyTorch fails, for example for lack of memory."""
         network = self._network
         if network is None:
             raise BackendError("this backend was closed; open another one")
         try:
             if self.device.type == "cuda":
-                return RawDetections(*self._run_in_lane(canvases))
+                return named_outputs(self._run_in_lane(canvases))
             images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
             with torch.inference_mode():
-                return RawDetections(*(output.cpu().numpy() for output in network(images)))
+                return named_outputs([output.cpu().numpy() for output in network(images)])
         except RuntimeError as error:
             raise BackendError(f"PyTorch failed on canvases {canvases.shape} on {self.device}: {error}") from error
 

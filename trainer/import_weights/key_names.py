@@ -21,6 +21,7 @@ class Origin(Enum):
     CORNERNET = "CornerNet (princeton-vl)"
     LITE_CORNERNET = "CornerNet of CornerNet-Lite"
     LITE_SQUEEZE = "CornerNet-Squeeze of CornerNet-Lite"
+    LITE_SACCADE = "CornerNet-Saccade of CornerNet-Lite"
     MMDETECTION = "CornerNet of mmdetection"
 
 
@@ -90,10 +91,17 @@ _FIRE: Rules = (
     (r"^(backbone\.hourglasses\..*)\.bn2\.", r"\1.bn."),
 )
 
+_ATTENTION: Rules = (
+    (r"^att_modules\.(\d+)\.0\.", r"attention.\1.large."),
+    (r"^att_modules\.(\d+)\.1\.", r"attention.\1.medium."),
+    (r"^att_modules\.(\d+)\.2\.", r"attention.\1.small."),
+)
+
 _RULES: dict[Origin, Rules] = {
     Origin.CORNERNET: _CORNERNET,
     Origin.LITE_CORNERNET: _LITE + _CORNERNET,
     Origin.LITE_SQUEEZE: _LITE + _CORNERNET + _FIRE,
+    Origin.LITE_SACCADE: _LITE + _CORNERNET + _ATTENTION,
     Origin.MMDETECTION: _MMDETECTION + _CORNERNET,
 }
 
@@ -101,13 +109,10 @@ _RULES: dict[Origin, Rules] = {
 def recognise(names: Iterable[str], *, file: str) -> Origin:
     """Which project wrote parameters of these names (without "module."). Raises ModelError for any other network."""
     names = list(names)
-    if _some(names, r"^att_modules\."):
-        raise ModelError(
-            f"{file}: these are weights of CornerNet-Saccade, which looks at crops chosen by attention maps; this "
-            "engine runs single-pass networks. Import CornerNet or CornerNet-Squeeze instead."
-        )
     if _some(names, r"^backbone\.hourglasses\."):
         raise ModelError(f"{file}: already in this project's format; use it as it is, no import needed.")
+    if _some(names, r"^att_modules\."):
+        return Origin.LITE_SACCADE
     if _some(names, r"^hg\.hgs\."):
         return Origin.LITE_SQUEEZE if _some(names, r"\.conv_3x3\.") else Origin.LITE_CORNERNET
     if _some(names, r"^backbone\.hourglass_modules\."):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from cornernet.engine.backends import RawDetections
+from cornernet.engine.backends import Outputs
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, TrainingError
 from cornernet.engine.model_card import ModelCard
@@ -24,7 +24,7 @@ class _Watched(TorchBackend):
 
     failure: BackendError | None = None
 
-    def run(self, canvases: np.ndarray) -> RawDetections:
+    def run(self, canvases: np.ndarray) -> Outputs:
         try:
             return super().run(canvases)
         except BackendError as error:

@@ -3,7 +3,8 @@
 A backbone is any module with two attributes and one method:
     stride    4 or 8, canvas pixels per cell of its map
     channels  of its map; equal to the config's feature_channels
-    forward   images (N,3,H,W) float -> one map (N, channels, H/stride, W/stride), or a list of them, one per stack
+    forward   images (N,3,H,W) float -> one map (N, channels, H/stride, W/stride), or a list of them, one per stack;
+              the hourglass of a config with `attention`: a list of tuples, the maps of the attention heads behind it
 """
 
 from __future__ import annotations

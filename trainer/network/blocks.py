@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+# The focal loss starts from a probability of 0.1 everywhere, not 0.5: sigmoid(-2.19) = 0.1.
+RARE_BIAS = -2.19
+
 
 def conv(kernel: int, channels_in: int, channels_out: int, *, stride: int = 1, bias: bool = False) -> nn.Conv2d:
     """A convolution padded so that output side = ceil(input side / stride)."""
@@ -66,6 +69,14 @@ class Fire(nn.Module):
         squeezed = self.squeeze_bn(self.squeeze(x))
         expanded = self.bn(torch.cat([self.expand_1x1(squeezed), self.expand_3x3(squeezed)], dim=1))
         return self.relu(expanded + x if self.adds_input else expanded)
+
+
+def head(kernel: int, channels_in: int, hidden: int, channels_out: int, *, bias: float | None = None) -> nn.Sequential:
+    """Convolution and ReLU, then one prediction per cell, whose bias starts at `bias`."""
+    last = conv(1, hidden, channels_out, bias=True)
+    if bias is not None and last.bias is not None:
+        nn.init.constant_(last.bias, bias)
+    return nn.Sequential(Convolution(kernel, channels_in, hidden, batch_norm=False), last)
 
 
 def conv_bn(channels_in: int, channels_out: int, *, kernel: int = 1, stride: int = 1) -> nn.Sequential:

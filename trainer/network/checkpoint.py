@@ -14,6 +14,7 @@ from cornernet.engine.arguments import as_path
 from cornernet.engine.errors import ModelError, TrainingError
 from cornernet.engine.model_card import METADATA_KEY, ModelCard
 from cornernet.engine.printable import printable
+from cornernet.trainer.network.attention import AttentionHeads
 from cornernet.trainer.network.backbones import build_backbone
 from cornernet.trainer.network.corner_net import CornerModules, CornerNet, StackHeads
 from cornernet.trainer.network.presets import NetworkConfig
@@ -70,12 +71,8 @@ def load_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
         )
     card = ModelCard.from_json(metadata[METADATA_KEY], origin=str(path))
     config = _read_config(metadata[NETWORK_KEY], path)
-    described = (len(card.class_names), card.stride, card.size_multiple)
-    if described != (config.num_classes, config.stride, config.size_multiple):
-        raise ModelError(
-            f"{path}: the card says (classes, stride, size multiple) {described}, but the network has "
-            f"{(config.num_classes, config.stride, config.size_multiple)}: the file was damaged or edited."
-        )
+    if contradiction := config.contradiction(card):
+        raise ModelError(f"{path}: {contradiction}: the file was damaged or edited.")
     _check_shapes(config, shapes, path)
     network = CornerNet(config)
     load_weights(network, read_safetensors(path)[1], origin=str(path))
@@ -98,6 +95,8 @@ def _check_shapes(config: NetworkConfig, shapes: Shapes, path: Path) -> None:
         parts = nn.ModuleDict({"corners": _per_stack(CornerModules, config), "heads": _per_stack(StackHeads, config)})
         if config.backbone == "hourglass":
             parts["backbone"] = build_backbone(config)
+        if config.attention:
+            parts["attention"] = _per_stack(AttentionHeads, config)
     for name, tensor in parts.state_dict().items():
         if shapes.get(name) != tuple(tensor.shape):
             found = f"of shape {shapes[name]}" if name in shapes else "missing"

@@ -1,16 +1,20 @@
-"""CornerNet: a backbone, then a corner module and three heads for each corner (sections 3.1 to 3.5, Fig. 4 and 7)."""
+"""CornerNet: a backbone, then a corner module and three heads for each corner (sections 3.1 to 3.5, Fig. 4 and 7).
+
+CornerNet-Saccade adds attention maps (attention.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cornernet.engine.errors import ImageError
+from cornernet.trainer.network.attention import Attention, AttentionHeads
 from cornernet.trainer.network.backbones import build_backbone
-from cornernet.trainer.network.blocks import Convolution, conv, conv_bn
+from cornernet.trainer.network.blocks import RARE_BIAS, Convolution, conv_bn, head
 from cornernet.trainer.network.corner_pool import corner_pool_bottom_right, corner_pool_top_left
 from cornernet.trainer.network.presets import NetworkConfig
 
@@ -19,8 +23,6 @@ _POOLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "bottom_right": corner_pool_bottom_right,
     "none": torch.add,
 }
-# The focal loss starts from a corner probability of 0.1 everywhere, not 0.5: sigmoid(-2.19) = 0.1.
-HEATMAP_BIAS = -2.19
 
 
 class Heads(NamedTuple):
@@ -37,6 +39,13 @@ class Heads(NamedTuple):
     bottom_right_embedding: Tensor
     top_left_offset: Tensor
     bottom_right_offset: Tensor
+
+
+class SaccadeHeads(NamedTuple):
+    """What one stack of CornerNet-Saccade predicts: corners, and where to look closer."""
+
+    corners: Heads
+    attention: Attention
 
 
 class CornerModule(nn.Module):
@@ -75,17 +84,10 @@ class CornerHeads(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.heatmap = self._head(config, config.num_classes, HEATMAP_BIAS)
-        self.embedding = self._head(config, 1)
-        self.offset = self._head(config, 2)
-
-    @staticmethod
-    def _head(config: NetworkConfig, channels: int, bias: float | None = None) -> nn.Sequential:
-        last = conv(1, config.head_channels, channels, bias=True)
-        if bias is not None and last.bias is not None:
-            nn.init.constant_(last.bias, bias)
-        first = Convolution(config.head_kernel, config.feature_channels, config.head_channels, batch_norm=False)
-        return nn.Sequential(first, last)
+        sizes = config.head_kernel, config.feature_channels, config.head_channels
+        self.heatmap = head(*sizes, config.num_classes, bias=RARE_BIAS)
+        self.embedding = head(*sizes, 1)
+        self.offset = head(*sizes, 2)
 
     @property
     def sparse(self) -> tuple[nn.Sequential, nn.Sequential]:
@@ -118,29 +120,38 @@ class CornerNet(nn.Module):
         self.backbone = build_backbone(config)
         self.corners = nn.ModuleList(CornerModules(config) for _ in range(config.stacks))
         self.heads = nn.ModuleList(StackHeads(config) for _ in range(config.stacks))
+        self.attention = nn.ModuleList(AttentionHeads(config) for _ in range(config.stacks * config.attention))
 
-    def forward(self, images: Tensor) -> list[Heads]:
-        """Normalised images (N,3,H,W) float -> the heads of every stack, first stack first.
-
-        Raises ImageError if H or W is not legal for the network.
+    def forward(self, images: Tensor) -> list[Heads] | list[SaccadeHeads]:
+        """Normalised images (N,3,H,W) float -> the heads of every stack, first stack first; SaccadeHeads of a network
+        with attention. Raises ImageError if H or W is not legal for the network.
         """
-        features = self._features(images)
-        return [heads(*corners(feature)) for feature, corners, heads in zip(features, self.corners, self.heads)]
+        return [self._stack(index, *features) for index, features in enumerate(self._features(images))]
+
+    def last_stack(self, images: Tensor) -> Heads | SaccadeHeads:
+        """What inference computes: of `forward` the last entry; nothing runs that is needed for training only."""
+        return self._stack(-1, *self._features(images)[-1])
+
+    def last_heads(self, images: Tensor) -> Heads:
+        """The six corner heads of the last stack alone."""
+        return self.heads[-1](*self.corner_features(images))
 
     def corner_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the last stack's heads read: the top-left and bottom-right maps, (N, feature_channels, h, w) each."""
-        return self.corners[-1](self._features(images)[-1])
+        return self.corners[-1](self._features(images)[-1][0])
 
-    def last_heads(self, images: Tensor) -> Heads:
-        """The last stack's heads; the other stacks' heads and corner modules, needed for training only, do not run."""
-        return self.heads[-1](*self.corner_features(images))
+    def _stack(self, index: int, feature: Tensor, *levels: Tensor) -> Any:
+        corners = self.heads[index](*self.corners[index](feature))
+        return SaccadeHeads(corners, self.attention[index](*levels)) if self.config.attention else corners
 
-    def _features(self, images: Tensor) -> list[Tensor]:
+    def _features(self, images: Tensor) -> list[tuple[Tensor, ...]]:
+        """Per stack the map that corners are read from, then those of the attention heads."""
         # While a graph is traced the sides are symbols: a check would pin them to the traced ones.
         if not torch.compiler.is_compiling():
             self._check_size(*images.shape[-2:])
         features = self.backbone(images)
-        return features if isinstance(features, list) else [features]
+        stacks = features if isinstance(features, list) else [features]
+        return [stack if isinstance(stack, tuple) else (stack,) for stack in stacks]
 
     def _check_size(self, height: int, width: int) -> None:
         config = self.config

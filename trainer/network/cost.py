@@ -22,7 +22,7 @@ class ParameterCount(NamedTuple):
 def count_parameters(network: CornerNet) -> ParameterCount:
     """Trainable parameters; batch norm statistics are not counted, as in the literature."""
     total = _numel(network)
-    training_only = sum(_numel(part) for part in (*network.corners[:-1], *network.heads[:-1]))
+    training_only = sum(_numel(part) for part in _training_only(network))
     return ParameterCount(total, total - training_only)
 
 
@@ -46,8 +46,12 @@ def count_macs(config: NetworkConfig, height: int, width: int) -> int:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.register_forward_hook(add)
-        network.last_heads(torch.empty(1, 3, height, width))
+        network.last_stack(torch.empty(1, 3, height, width))
     return macs
+
+
+def _training_only(network: CornerNet) -> list[nn.Module]:
+    return [part for parts in (network.corners, network.heads, network.attention) for part in parts[:-1]]
 
 
 def _numel(module: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""The stacked hourglass backbone (section 3.5): down to a small map and back up, twice."""
+"""The stacked hourglass backbone (section 3.5): down to a small map and back up, twice or three times."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _BLOCKS: dict[str, type[Residual] | type[Fire]] = {"residual": Residual, "fire":
 class Hourglass(nn.Module):
     """One level: keep a copy at this resolution, send the rest through half the resolution and back, add both.
 
-    Down-sampling is by stride, not by max pooling. dims, modules: of this level and all below; (N, dims[0], h, w) in
-    and out, where h and w are multiples of 2 ** (len(dims) - 1).
+    Down-sampling is by stride, not by max pooling. dims, modules: of this level and all below; (N, dims[0], h, w) in,
+    where h and w are multiples of 2 ** (len(dims) - 1); out come the sums of all levels, the innermost first.
     """
 
     def __init__(self, dims: Sequence[int], modules: Sequence[int], *, block: str, upsample: str) -> None:
@@ -37,17 +37,21 @@ class Hourglass(nn.Module):
         if upsample == "transposed":
             self.upsample = nn.ConvTranspose2d(here, here, 4, stride=2, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.keep(x) + self.upsample(self.up(self.inner(self.down(x))))
+    def forward(self, x: Tensor) -> list[Tensor]:
+        inner = self.inner(self.down(x))
+        sums = inner if isinstance(inner, list) else []
+        below = sums[-1] if sums else inner
+        return [*sums, self.keep(x) + self.upsample(self.up(below))]
 
 
 class HourglassBackbone(nn.Module):
-    """Stem and stacked hourglasses. Images (N,3,H,W) -> one (N, channels, H/stride, W/stride) map per stack."""
+    """Stem and stacked hourglasses. Images (N,3,H,W) -> one (N, channels, H/stride, W/stride) map per stack; with
+    `attention` the map and behind it the three sums (N, dims[2], H/stride/4, ...) to (N, dims[0], H/stride, ...)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         stem, first = config.stem_channels, config.dims[0]
-        self.channels, self.stride = config.feature_channels, config.stride
+        self.channels, self.stride, self.attention = config.feature_channels, config.stride, config.attention
         self.stem = nn.Sequential(
             Convolution(config.stem_kernel, 3, stem[0], stride=2),
             *(Residual(before, after, stride=2) for before, after in pairwise(stem)),
@@ -62,12 +66,14 @@ class HourglassBackbone(nn.Module):
         self.from_feature = nn.ModuleList(conv_bn(self.channels, first) for _ in between)
         self.merged = nn.ModuleList(Residual(first, first) for _ in between)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor] | list[tuple[Tensor, ...]]:
         x = self.stem(images)
-        features: list[Tensor] = []
+        stacks = []
         for stack, hourglass in enumerate(self.hourglasses):
-            features.append(self.features[stack](hourglass(x)))
+            sums = hourglass(x)
+            feature = self.features[stack](sums[-1])
+            stacks.append((feature, *sums) if self.attention else feature)
             if stack < len(self.merged):
-                joined = self.from_input[stack](x) + self.from_feature[stack](features[-1])
+                joined = self.from_input[stack](x) + self.from_feature[stack](feature)
                 x = self.merged[stack](torch.relu(joined))
-        return features
+        return stacks

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from cornernet.engine.errors import ModelError
-from cornernet.engine.model_card import Decoder
+from cornernet.engine.model_card import Decoder, ModelCard, Saccade
 
 _CHOICES = {
     "block": ("residual", "fire"),
@@ -40,6 +40,7 @@ class NetworkConfig:
 
     dims, modules:   channels and blocks of each hourglass level, from the heatmap's level down (section 3.5).
     stem_channels:   a `stem_kernel` convolution, then residual blocks; each halves the canvas. stride = 2 ** len.
+    attention:       three attention maps beside the heads (CornerNet-Saccade), of the hourglass' upper three levels.
     corner_pooling:  False trains the ablation of Table 1: the same convolutions, no pooling between them.
     backbone:        "hourglass"; or "fpn-resnet50", "fpn-resnet101" (Table 4), "timm:<name>", a registered one (see
                      trainer/network/backbones.py): one stack, map of stride `map_stride`, the hourglass' fields unused.
@@ -59,6 +60,7 @@ class NetworkConfig:
     pool_channels: int = 128
     head_channels: int = 256
     head_kernel: int = 3
+    attention: bool = False
     corner_pooling: bool = True
     backbone: str = "hourglass"
     map_stride: int = 4
@@ -78,6 +80,7 @@ class NetworkConfig:
             plain = re.fullmatch(rf"({TIMM_PREFIX})?[\w.+ -]+", self.backbone)
             self._require(plain is not None, "backbone", "a plain name")
             self._require(self.stacks == 1, "stacks", f"1, because {self.backbone} gives one map")
+            self._require(not self.attention, "attention", f"False, because {self.backbone} gives one map")
 
     def _check_types(self) -> None:
         for field in fields(self):
@@ -96,6 +99,7 @@ class NetworkConfig:
             self.stem_channels[-1] == self.dims[0], "stem_channels", f"the last entry equal to dims[0], {self.dims[0]}"
         )
         self._require(self.stem_kernel % 2 == 1, "stem_kernel", "an odd number")
+        self._require(not self.attention or len(self.dims) == 4, "dims", "four levels, three of them with attention")
         even = self.block == "residual" or all(channels % 2 == 0 for channels in self.dims)
         self._require(even, "dims", "even numbers, because a fire block halves them")
 
@@ -117,9 +121,22 @@ class NetworkConfig:
         """True if a canvas side [px] gives the same map sizes going down and up the network."""
         return side_px > 0 and -side_px % self.size_multiple < self.stride
 
+    def contradiction(self, card: ModelCard) -> str:
+        """What `card` says that is not so of this network; "" if it can be its card."""
+        said = (len(card.class_names), card.stride, card.size_multiple)
+        own = (self.num_classes, self.stride, self.size_multiple)
+        if said != own:
+            return f"the card says (classes, stride, size multiple) {said}, but the network has {own}"
+        if (card.saccade is not None) != self.attention:
+            has, lacks = ("network", "card") if self.attention else ("card", "network")
+            return f"the {has} is that of a Saccade, with attention, the {lacks} is not"
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; tuples become lists."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Plain JSON types; tuples become lists. `attention` is newer than the format: older versions, which refuse
+        what they do not know, read a network without it too."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return values if self.attention else {key: values[key] for key in values if key != "attention"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkConfig:
@@ -180,6 +197,37 @@ def _tiny(num_classes: int) -> NetworkConfig:
     )
 
 
+def _saccade(num_classes: int) -> NetworkConfig:
+    """CornerNet-Saccade of CornerNet-Lite, "Hourglass-54"."""
+    return NetworkConfig(
+        name="saccade",
+        num_classes=num_classes,
+        dims=(256, 384, 384, 512),
+        modules=(1, 1, 1, 1),
+        stem_channels=(128, 256),
+        stacks=3,
+        attention=True,
+    )
+
+
+def _saccade_tiny(num_classes: int) -> NetworkConfig:
+    """Under half a million parameters: a CPU trains it on canvases of 127 x 127 in minutes."""
+    return NetworkConfig(
+        name="saccade-tiny",
+        num_classes=num_classes,
+        dims=(24, 32, 48, 64),
+        modules=(1, 1, 1, 1),
+        stem_channels=(16, 24),
+        stem_kernel=3,
+        stacks=1,
+        feature_channels=24,
+        pool_channels=24,
+        head_channels=24,
+        head_kernel=1,
+        attention=True,
+    )
+
+
 def _pyramid(backbone: str) -> Callable[[int], NetworkConfig]:
     """Corners on one map of another backbone (Table 4, "FPN + Corners")."""
     return lambda num_classes: NetworkConfig(name=backbone, num_classes=num_classes, stacks=1, backbone=backbone)
@@ -189,6 +237,8 @@ PRESETS: dict[str, Callable[[int], NetworkConfig]] = {
     "hourglass-104": _hourglass_104,
     "squeeze": _squeeze,
     "tiny": _tiny,
+    "saccade": _saccade,
+    "saccade-tiny": _saccade_tiny,
     "fpn-resnet50": _pyramid("fpn-resnet50"),
     "fpn-resnet101": _pyramid("fpn-resnet101"),
 }
@@ -209,4 +259,16 @@ PRESET_DECODERS = {
     "hourglass-104": Decoder(top_k=100, num_dets=1000),
     "squeeze": Decoder(top_k=20, num_dets=100),  # CornerNet-Lite's configuration
     "tiny": Decoder(top_k=60, num_dets=200),
+    # A crop shows few objects; what it cuts off has its corner in the border cells.
+    "saccade": Decoder(top_k=12, num_dets=12, max_distance=0.3, reject_border=True),
+    "saccade-tiny": Decoder(top_k=12, num_dets=12, max_distance=0.3, reject_border=True),
 }
+
+PRESET_SACCADES = {
+    "saccade": Saccade(),  # CornerNet-Lite's configuration, for canvases of 255 x 255
+    # The same on canvases of 127 x 127: every length half as long, a quarter of the cells.
+    "saccade-tiny": Saccade(
+        view_sizes=(96, 127), reference_bounds=(48, 16), reference_sizes=(96, 32, 12), locations=64
+    ),
+}
+"""Of the presets with attention: how they look twice."""

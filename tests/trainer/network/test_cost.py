@@ -10,7 +10,7 @@ from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.cost import count_macs, count_parameters
 from cornernet.trainer.network.presets import preset
 
-GOLDEN_NAMES = {"hourglass-104": "Hourglass104", "squeeze": "Squeeze"}
+GOLDEN_NAMES = {"hourglass-104": "Hourglass104", "squeeze": "Squeeze", "saccade": "Saccade(hourglass-54)"}
 
 
 def parameters(name: str, classes: int = 80):
@@ -24,6 +24,14 @@ def test_hourglass_104_has_the_papers_parameters():
 
 def test_squeeze_has_cornernet_lites_parameters():
     assert parameters("squeeze").total == 31_771_852
+
+
+def test_saccade_has_cornernet_lites_parameters():
+    assert parameters("saccade").total == 116_969_339
+
+
+def test_saccade_tiny_has_fewer_than_half_a_million_parameters():
+    assert 0.3e6 < parameters("saccade-tiny").total < 0.5e6
 
 
 @pytest.mark.parametrize("classes", [1, 3, 80])

@@ -18,6 +18,7 @@ from cornernet.trainer.network.presets import PRESETS, NetworkConfig, preset
 FILES = {
     "hourglass-104": ("hourglass104", Origin.CORNERNET, "regrs"),
     "squeeze": ("squeeze", Origin.LITE_SQUEEZE, "offs"),
+    "saccade": ("saccade", Origin.LITE_SACCADE, "offs"),
 }
 
 
@@ -45,13 +46,17 @@ def test_every_head_of_every_stack_equals_the_official_maps(filled):
     network, expected, offsets = filled
     with torch.inference_mode():
         stacks = network(torch.from_numpy(expected["input"]))
-    assert len(stacks) == 2
-    for stack, heads in enumerate(stacks):
+    assert len(stacks) == network.config.stacks
+    for stack, found in enumerate(stacks):
+        heads = found.corners if network.config.attention else found
         for field, values in heads._asdict().items():
             corner = "tl" if field.startswith("top_left") else "br"
             kind = {"heatmap": "heats", "embedding": "tags", "offset": offsets}[field.rsplit("_", 1)[1]]
             golden_map = expected[f"s{stack}.{corner}_{kind}"]
             np.testing.assert_allclose(values.numpy(), golden_map, atol=1e-4, rtol=0, err_msg=f"{stack} {field}")
+        for level, values in enumerate(found.attention if network.config.attention else ()):
+            golden_map = expected[f"s{stack}.att{level}"]
+            np.testing.assert_allclose(values.numpy(), golden_map, atol=1e-4, rtol=0, err_msg=f"{stack} {level}")
 
 
 @pytest.mark.parametrize("filled", ["hourglass-104"], indirect=True)
@@ -71,7 +76,7 @@ def test_maps_inside_hourglass_104_equal_the_official_ones(filled, golden):
     seen: dict[str, np.ndarray] = {}
     hooks = [
         network.get_submodule(part).register_forward_hook(
-            lambda _m, _i, out, name=name: seen.update({name: out.numpy()})
+            lambda _m, _i, out, name=name: seen.update({name: (out[-1] if isinstance(out, list) else out).numpy()})
         )
         for name, part in parts.items()
     ]
@@ -93,6 +98,22 @@ def test_inference_equals_the_last_stack_of_training(tiny):
             assert len(stacks) == network.config.stacks
             for trained, inferred in zip(stacks[-1], network.last_heads(images)):
                 torch.testing.assert_close(trained, inferred)
+
+
+def test_inference_of_a_saccade_runs_the_last_attention_heads_only():
+    network = CornerNet(preset("saccade-tiny", 2, stacks=2)).eval()
+    images = torch.randn(2, 3, 64, 96)
+    ran: list[str] = []
+    with torch.inference_mode():
+        stacks = network(images)
+        for name, module in network.named_modules():
+            module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        last = network.last_stack(images)
+    torch.testing.assert_close(last, stacks[-1])
+    torch.testing.assert_close(last.corners, network.last_heads(images))
+    assert [tuple(values.shape) for values in last.attention] == [(2, 1, 4, 6), (2, 1, 8, 12), (2, 1, 16, 24)]
+    assert any(name.startswith("attention.1") for name in ran)
+    assert not [name for name in ran if name.startswith(("heads.0.", "corners.0.", "attention.0."))]
 
 
 def test_inference_runs_only_the_last_stacks_heads_and_corner_modules():
@@ -137,8 +158,9 @@ def test_every_side_called_legal_fits_and_every_other_is_refused(name):
 
 
 def test_a_new_network_expects_corners_with_probability_a_tenth():
-    biases = [head.heatmap[-1].bias for head in (CornerNet(preset("tiny", 5)).heads[0].top_left,)]
-    torch.testing.assert_close(biases[0].sigmoid(), torch.full((5,), 0.1), atol=1e-3, rtol=0)
+    network = CornerNet(preset("saccade-tiny", 5))
+    for last in (network.heads[0].top_left.heatmap[-1], network.attention[0].large[-1]):
+        torch.testing.assert_close(last.bias.sigmoid(), torch.full_like(last.bias, 0.1), atol=1e-3, rtol=0)
 
 
 def test_without_corner_pooling_a_cell_sees_its_neighbourhood_only():
@@ -215,11 +237,18 @@ def test_a_config_survives_json(name):
         ({"block": "bottleneck"}, "block is 'bottleneck'"),
         ({"map_stride": 16}, "map_stride is 16"),
         ({"backbone": "timm:resnet18", "stacks": 2}, "stacks is 2; expected 1"),
+        ({"backbone": "timm:resnet18", "attention": True}, "attention is True; expected False"),
+        ({"attention": True, "dims": [32, 64], "modules": [1, 1]}, "dims is .* expected four levels"),
     ],
 )
 def test_a_config_that_describes_no_network_is_refused_with_the_field(change, message):
     with pytest.raises(ModelError, match=message):
         NetworkConfig.from_dict(preset("tiny", 3).to_dict() | change)
+
+
+def test_a_config_without_attention_is_what_older_versions_read():
+    assert "attention" not in preset("tiny", 7).to_dict()
+    assert preset("saccade-tiny", 7).to_dict()["attention"] is True
 
 
 def test_a_config_without_classes_is_refused():
