@@ -7,9 +7,9 @@ import torch
 from analysed_scene import random_network
 from lively_network import card_of, lively_network
 
-from cornernet.benchmarks.analyses.analysis_charts import subplots
 from cornernet.benchmarks.analyses.observe import Network
 from cornernet.benchmarks.analyses.saccade_picture import attention_plane, draw_crops, draw_saccade
+from cornernet.benchmarks.figures import subplots
 from cornernet.benchmarks.latency.pictures import draw_picture
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ModelError
