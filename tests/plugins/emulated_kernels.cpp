@@ -3,3 +3,4 @@
 #include "corner_peaks.cu"
 #include "corner_pool.cu"
 #include "cuda_version.cu"
+#include "place_views.cu"
