@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from cornernet.plugins.driver import Driver
-from cornernet.plugins.launchers import Launchers, View
+from cornernet.plugins.launchers import Launchers
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "tests" / "plugins"
@@ -210,20 +210,6 @@ class Kernels:
         results = tuple(self.result(room) for room in rooms)
         self.memory.free_all()
         return results
-
-    def place_views(self, pixels: np.ndarray, views: list[dict], size: tuple[int, int], fill=(0, 0, 0)) -> np.ndarray:
-        """pixels: any uint8 memory; `pixels` and strides of the views count within it, a missing stride is dense."""
-        base = self.put(pixels)
-        room = self.room((len(views), *size, 3), np.uint8)
-        dense = {"channel_stride": 1, "pixel_stride": 3}
-        placed = []
-        for view in views:
-            whole = dense | {"row_stride": 3 * view["columns"]} | view
-            placed.append(View(**whole | {"pixels": base + view["pixels"]}))
-        self.launchers.place_views(placed, room[0], size, fill, stream=self.stream)
-        result = self.result(room)
-        self.memory.free_all()
-        return result
 
 
 class PretendedDevice:

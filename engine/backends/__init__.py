@@ -37,6 +37,9 @@ class Backend(typing.Protocol):
         in_flight: int            batches it wants at once, each from a thread of its own; 1 without it
         computes_on_cpu: bool     whether it needs the cores that also read images; False without it
         allocate(size) -> array   (size,) uint8 that it reads without another copy, such as page-locked memory
+        places_views: bool        whether it places images itself, on its device; then it has
+        run_views(packed)         `run` for canvases that are still to be placed, see placing.py
+        check_image(image)        raises ImageError if a DeviceImage does not lie where the model runs
     """
 
     card: ModelCard

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cornernet.engine.arguments import flag
 from cornernet.engine.backends import Backend, RawDetections
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
@@ -145,6 +146,22 @@ def batches_in_flight(backend: Backend) -> int:
 def computes_on_cpu(backend: Backend) -> bool:
     """Whether `run` needs the cores that also read and place images."""
     return bool(getattr(backend, "computes_on_cpu", False))
+
+
+def places_views(backend: Backend) -> bool:
+    """Whether images may go to the backend as they are, to be placed on its device."""
+    return bool(getattr(backend, "places_views", False))
+
+
+def check_device_preprocessing(asked: object, backend: Backend) -> None:
+    """Raise TypeError if `asked` is not True or False, BackendError if it is True and the backend cannot do it."""
+    flag("device_preprocessing", asked)
+    if asked and not places_views(backend):
+        raise BackendError(
+            f"device_preprocessing=True: {backend.name} places no images on its device. TensorRT engines, weights "
+            'with device="cuda" and ONNX Runtime\'s CUDA provider do, where the library of plugins/ is built: '
+            "cmake -B build && cmake --build build -j2"
+        )
 
 
 def allocate(backend: Backend, size: int) -> np.ndarray:

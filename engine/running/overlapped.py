@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cornernet.engine.backends.contract import batches_in_flight, computes_on_cpu
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.reading.images import ImageSource
 from cornernet.engine.reading.video import Frame
 from cornernet.engine.results.detections import Detections
@@ -53,13 +54,12 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Job:
-    """A batch on its way to the model, complete in `canvases` once `placed` is done."""
+    """A batch on its way to the model, in `memory`; complete once `placed` is done."""
 
     window: _Window
     batch: Batch
     memory: np.ndarray
-    canvases: np.ndarray
-    placed: Future[None]
+    placed: Future[np.ndarray | Packed]
 
 
 class Pipeline:
@@ -236,16 +236,14 @@ class Pipeline:
             self._finish(window)
         self._windows.put(window)
         for batch in batches:
-            shape = (len(batch), *batch[0].placement.canvas, 3)
             self._lent.put(None)
-            memory = self._memory.borrow(int(np.prod(shape)))
-            canvases = memory[: int(np.prod(shape))].reshape(shape)
-            placed = self._pool.submit(self._place, window, batch, canvases)
-            self._ready.put(_Job(window, batch, memory, canvases, placed))
+            memory = self._memory.borrow(self._stages.bytes_to_place(batch, images))
+            placed = self._pool.submit(self._place, window, batch, memory)
+            self._ready.put(_Job(window, batch, memory, placed))
 
-    def _place(self, window: _Window, batch: Batch, canvases: np.ndarray) -> None:
+    def _place(self, window: _Window, batch: Batch, memory: np.ndarray) -> np.ndarray | Packed:
         with opencv_alone():
-            self._stages.place(batch, window.images, canvases)
+            placed = self._stages.place(batch, window.images, memory)
         with self._counting:
             window.to_place -= 1
             last = window.to_place == 0
@@ -254,6 +252,7 @@ class Pipeline:
             for loaded in window.images:
                 loaded.pixels = None
             self._room.placed(area)
+        return placed
 
     def _run(self) -> None:
         while True:
@@ -261,8 +260,7 @@ class Pipeline:
 
     def _run_next(self) -> None:
         job = self._ready.get()
-        job.placed.result()
-        self._stages.run(job.batch, job.window.images, job.canvases)
+        self._stages.run(job.batch, job.window.images, job.placed.result())
         self._memory.give_back(job.memory)
         self._lent.get()
         with self._counting:

@@ -56,12 +56,6 @@ struct Emulator {
     int compiled_for = 90;           // below 90 there is no cluster code in the kernels: clusters are single blocks
     int active_clusters = 16;        // 0: none fits, as on a small partition of a GPU
     unsigned cluster_questions = 0, cluster_launches = 0;
-    struct Memory {
-        char const* begin;
-        size_t size;
-        int device;
-    };
-    std::vector<Memory> device_memory;  // what cudaPointerGetAttributes says is a device's
     dim3 block_dim, grid_dim;
     std::vector<Block> blocks;  // of the running cluster
     int arrived = 0;
@@ -278,12 +272,6 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
                                                             : host_cuda::emulator.multiprocessors;
     return cudaSuccess;
 }
-cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, void const* address) {
-    *attributes = {cudaMemoryTypeUnregistered, -2};
-    for (auto const& [begin, size, device] : host_cuda::emulator.device_memory)
-        if (begin <= address && address < begin + size) *attributes = {cudaMemoryTypeDevice, device};
-    return cudaSuccess;
-}
 cudaError_t host_func_attributes(cudaFuncAttributes* attributes) {
     attributes->ptxVersion = host_cuda::emulator.compiled_for;
     return cudaSuccess;
@@ -310,8 +298,3 @@ HOST_CUDA_API void host_cuda_clusters(int device, int compiled_for, int active_c
 }
 HOST_CUDA_API unsigned host_cuda_cluster_questions() { return host_cuda::emulator.cluster_questions; }
 HOST_CUDA_API unsigned host_cuda_cluster_launches() { return host_cuda::emulator.cluster_launches; }
-// Memory that is a device's from now on; all that was is forgotten if `size` is 0.
-HOST_CUDA_API void host_cuda_device_memory(void const* begin, size_t size, int device) {
-    if (size == 0) host_cuda::emulator.device_memory.clear();
-    else host_cuda::emulator.device_memory.push_back({static_cast<char const*>(begin), size, device});
-}

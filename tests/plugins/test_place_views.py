@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from placing_rig import own, place
 
 from cornernet.plugins.launchers import LaunchError, View
 
@@ -32,7 +33,7 @@ def resized_by_opencv(image, resized, area):
 @given(image=st.tuples(SIDES, SIDES), resized=st.tuples(SIDES, SIDES), area=st.booleans(), seed=st.integers(0, 9))
 def test_any_size_is_scaled_to_the_bits_of_opencv(emulated, image, resized, area, seed):
     pixels = noise(*image, seed)
-    (canvas,) = emulated.place_views(pixels, [view_of(pixels, resized, area=int(area))], resized)
+    (canvas,) = place(emulated, pixels, [view_of(pixels, resized, area=int(area))], resized)
     np.testing.assert_array_equal(canvas, resized_by_opencv(pixels, resized, area))
 
 
@@ -41,7 +42,7 @@ def test_any_size_is_scaled_to_the_bits_of_opencv(emulated, image, resized, area
 @pytest.mark.parametrize("area", [0, 1])
 def test_whole_factors_are_scaled_to_the_bits_of_opencv(emulated, resized, down, across, area):
     pixels = noise(resized[0] * down, resized[1] * across)
-    (canvas,) = emulated.place_views(pixels, [view_of(pixels, resized, area=area)], resized)
+    (canvas,) = place(emulated, pixels, [view_of(pixels, resized, area=area)], resized)
     np.testing.assert_array_equal(canvas, resized_by_opencv(pixels, resized, area))
 
 
@@ -59,7 +60,7 @@ def test_it_lies_where_it_was_asked_for_and_fill_around_it(emulated, image, resi
     pixels = noise(*image)
     shown = (max(0, resized[0] - cut[0]), max(0, resized[1] - cut[1]))
     view = view_of(pixels, resized, top=top, left=left, shown=shown, mirrored=int(mirrored))
-    (canvas,) = emulated.place_views(pixels, [view], size, fill=(1, 2, 3))
+    (canvas,) = place(emulated, pixels, [view], size, fill=(1, 2, 3))
     wanted = np.empty((*size, 3), np.uint8)
     wanted[:] = (1, 2, 3)
     content = resized_by_opencv(pixels, resized, area=False)
@@ -84,7 +85,7 @@ def test_every_order_of_rows_pixels_and_channels_is_read_as_it_lies(kernels):
         strides = dict(zip(("row_stride", "pixel_stride", "channel_stride"), image.strides))
         for resized, area in (((20, 30), 0), ((17, 31), 0), ((7, 11), 1), (image.shape[:2], 0)):
             view = view_of(image, resized, area=area, pixels=first, **strides)
-            (canvas,) = kernels.place_views(memory, [view], resized)
+            (canvas,) = place(kernels, memory, [view], resized)
             wanted = resized_by_opencv(np.ascontiguousarray(image), resized, area)
             np.testing.assert_array_equal(canvas, wanted, err_msg=name)
 
@@ -95,7 +96,7 @@ def test_a_batch_of_more_views_than_a_launch_takes_is_written_in_order(kernels):
         view_of(image, (6 + number % 5, 9 + number % 7), top=number % 3, left=1, pixels=number * image.size)
         for number, image in enumerate(images)
     ]
-    canvases = kernels.place_views(images, views, (34, 35), fill=(9, 8, 7))
+    canvases = place(kernels, images, views, (34, 35), fill=(9, 8, 7))
     for canvas, image, view in zip(canvases, images, views):
         resized = view["resized_rows"], view["resized_columns"]
         content = resized_by_opencv(image, resized, area=False)
@@ -111,7 +112,7 @@ def test_pictures_of_real_sizes_are_scaled_to_the_bits_of_opencv(emulated, image
     factor = min(255 / image[0], 255 / image[1])
     resized = tuple(max(1, round(side * factor)) for side in image)
     for area in (0, 1):
-        (canvas,) = emulated.place_views(pixels, [view_of(pixels, resized, area=area)], (255, 255))
+        (canvas,) = place(emulated, pixels, [view_of(pixels, resized, area=area)], (255, 255))
         content = resized_by_opencv(pixels, resized, area)
         np.testing.assert_array_equal(canvas[: resized[0], : resized[1]], content)
 
@@ -144,10 +145,9 @@ def test_arguments_out_of_range_are_refused_before_any_launch(emulated, wrong):
 
 def test_whose_memory_an_address_is(emulated):
     memory = np.zeros(100, np.uint8)
-    library, address = emulated.launchers.library, memory.ctypes.data
-    library.host_cuda_device_memory.argtypes = (library.cornernet_device_of.argtypes[0], np.ctypeslib.ctypes.c_size_t, np.ctypeslib.ctypes.c_int)
+    address = memory.ctypes.data
     assert emulated.launchers.device_of(address) is None
-    library.host_cuda_device_memory(address + 10, 20, 1)
+    own(emulated, address + 10, 20, device=1)
     assert [emulated.launchers.device_of(address + at) for at in (9, 10, 29, 30)] == [None, 1, 1, None]
-    library.host_cuda_device_memory(None, 0, 0)
+    own(emulated, 0, 0)
     assert emulated.launchers.device_of(address + 10) is None
