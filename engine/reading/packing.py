@@ -28,7 +28,7 @@ def pack(views: Sequence[tuple[Pixels, Placement]], memory: np.ndarray, card: Mo
     views: of one canvas size. The kernel makes of them, bit for bit, what `place_on_canvas` makes.
     """
     images = list(_each_once(image for image, _ in views))
-    first: dict[int, tuple[int, tuple[int, int, int]]] = {}
+    first: dict[int, tuple[int, tuple[int, ...]]] = {}
     used = 0
     for image in images:
         if isinstance(image, np.ndarray):
