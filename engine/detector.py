@@ -86,7 +86,8 @@ class Detector:
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
         device_preprocessing: images of the host are scaled and padded on the device too, as those that lie there are.
         threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
-        backend_options: handed to the backend when `model` is a path (`providers`).
+        backend_options: of the backend, when `model` is a path: `providers` of a .onnx file, `plugins` of an engine,
+            `compiled=True` of weights (torch.compile: a minute for the first run of a shape, then faster).
 
     Raises:
         ModelError: the file cannot be used, or the model cannot take this canvas.

@@ -1,7 +1,8 @@
 """The C entry points of libcornernet_plugins.so, for ctypes. Arguments are device addresses (int), shapes and a stream.
 
-The contracts stand in kernels/corner_pool.h, corner_peaks.h, corner_group.h and place_views.h; the names are the same here. Works with
-any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or `cornernet.plugins.driver`.
+The contracts stand in kernels/corner_pool.h, corner_peaks.h, corner_group.h and place_views.h; the names are the same
+here. Works with any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or
+`cornernet.plugins.driver`.
 """
 
 import ctypes

@@ -15,6 +15,7 @@ from cornernet.options import (
     Merge,
     Mirror,
     Model,
+    Plugins,
     PrecisionName,
     ProtocolName,
     ResizeRule,
@@ -60,6 +61,7 @@ def run(
     threads: Threads = None,
     decode: DecodeMode = "exact",
     device: Device = None,
+    plugins: Plugins = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -104,6 +106,7 @@ def run(
         precision=precision,
         threads=threads,
         device=device,
+        plugins=plugins,
         decode=decode,
     )
     if write_threshold and model.suffix.lower() == ".onnx":

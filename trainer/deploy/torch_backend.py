@@ -64,6 +64,7 @@ class TorchBackend:
             deployed = deployed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         kernels = on_gpu and register_cuda_kernels()
         self._launchers = open_launchers() if kernels else None
+        self._compiled = compiled
         self._network: Callable[[torch.Tensor], CornerPairs] | None = torch.compile(deployed) if compiled else deployed
         self.name = "PyTorch" + " compiled" * compiled + f" {precision}" * (precision != "fp32") + " kernels" * kernels
         self._lanes: queue.LifoQueue[CudaLane] = queue.LifoQueue()
@@ -109,7 +110,10 @@ class TorchBackend:
         except BackendError:
             raise
         except RuntimeError as error:
-            raise BackendError(f"PyTorch failed on canvases {canvases.shape} on {self.device}: {error}") from error
+            needs = " (compiled=True needs a C++ compiler, on a GPU Triton)" if self._compiled else ""
+            raise BackendError(
+                f"PyTorch failed on canvases {canvases.shape} on {self.device}: {error}{needs}"
+            ) from error
 
     def _run_in_lane(self, canvases: np.ndarray | Packed) -> list[np.ndarray]:
         lane = self._lanes.get()
