@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -83,3 +84,25 @@ class PlacingBackend(FunctionBackend):
         address = canvases.ctypes.data
         launch(self._launchers, packed, uploaded=packed.memory.ctypes.data, canvases=address, stream=0)
         return self.run(canvases)
+
+
+class OnStream:
+    """The emulated launchers as a fake driver has them: the kernel is not done before somebody waits for the stream.
+
+    writes_to_device: check that the canvases are its memory. The emulation runs one kernel at a time.
+    """
+
+    _one = threading.Lock()
+
+    def __init__(self, launchers, cuda, *, writes_to_device: bool = True) -> None:
+        self._launchers, self._cuda, self._check = launchers, cuda, writes_to_device
+
+    def place_views(self, views, canvases, size, fill, *, stream) -> None:
+        if self._check:
+            self._cuda.bytes_at(canvases, len(views) * size[0] * size[1] * 3)
+
+        def run() -> None:
+            with self._one:
+                self._launchers.place_views(views, canvases, size, fill)
+
+        self._cuda.enqueue(stream, run)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cornernet.engine.arguments import flag
 from cornernet.engine.backends import Backend, RawDetections
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
 
@@ -126,16 +128,24 @@ def try_smallest(run: Callable[[np.ndarray], RawDetections], images: Tensor, car
         raise ModelError(f"{path}: the graph cannot be run: {error or 'out of memory'}") from error
 
 
-def run_in_parts(run: Callable[[np.ndarray], RawDetections], canvases: np.ndarray, fixed: int | None) -> RawDetections:
-    """`run` for a file that takes `fixed` canvases at once: parts of that many, the last filled up with black."""
-    if fixed is None or len(canvases) == fixed:
+def run_in_parts(
+    run: Callable[[Any], RawDetections], canvases: np.ndarray | Packed, fixed: int | None
+) -> RawDetections:
+    """`run` for a file that takes `fixed` canvases at once: parts of that many, the last filled up with any."""
+    images = canvases.shape[0]
+    if fixed is None or images == fixed:
         return run(canvases)
-    parts = []
-    for start in range(0, len(canvases), fixed):
-        part = canvases[start : start + fixed]
-        black = np.zeros((fixed - len(part), *canvases.shape[1:]), canvases.dtype)
-        parts.append(run(np.concatenate([part, black]) if len(black) else part))
-    return RawDetections(*(np.concatenate(values)[: len(canvases)] for values in zip(*parts)))
+    parts = [run(_exactly(canvases, start, fixed)) for start in range(0, images, fixed)]
+    return RawDetections(*(np.concatenate(values)[:images] for values in zip(*parts)))
+
+
+def _exactly(canvases: np.ndarray | Packed, start: int, count: int) -> np.ndarray | Packed:
+    if isinstance(canvases, Packed):
+        part = canvases.part(start, count)
+        return replace(part, views=part.views + part.views[-1:] * (count - len(part.views)))
+    rest = canvases[start : start + count]
+    black = np.zeros((count - len(rest), *canvases.shape[1:]), canvases.dtype)
+    return np.concatenate([rest, black]) if len(black) else rest
 
 
 def batches_in_flight(backend: Backend) -> int:

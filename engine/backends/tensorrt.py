@@ -19,6 +19,7 @@ import numpy as np
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.backends.cuda_memory import PinnedBuffer
+from cornernet.engine.backends.cuda_placing import check_addresses, placing_launchers
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.device_arrays import DeviceImage, describe
 from cornernet.engine.backends.engine_card import read_engine_card, why_it_does_not_load
@@ -31,10 +32,8 @@ from cornernet.engine.backends.trt_loading import (
     choose_profile,
     flavour_of,
     load_plugins,
-    placing_launchers,
     verdict_rtx,
 )
-from cornernet.engine.backends.trt_placing import check_addresses
 from cornernet.engine.backends.trt_plan import Plan, read_plan
 from cornernet.engine.backends.trt_worker import Canvases, GpuTimes, Worker, part_of
 from cornernet.engine.errors import BackendError, ImageError, ModelError

@@ -10,11 +10,8 @@ from typing import Any
 from cornernet.engine.backends import trt_api
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile, Shape
-from cornernet.engine.backends.placing import open_launchers
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.errors import BackendError, ImageError
-from cornernet.plugins import library_path
-from cornernet.plugins.launchers import Launchers
 
 log = logging.getLogger("cornernet.tensorrt")
 
@@ -89,12 +86,3 @@ def load_plugins(api: TensorRT, cuda: Cuda, facts: EngineCard, path: Path, plugi
     if FileFacts.of(library).sha256 != facts.plugins.sha256:
         log.warning("%s was built with another build of %s; if boxes look wrong, build it again", path, library)
     return library
-
-
-def placing_launchers(cuda: Cuda, library: Path | None) -> Launchers | None:
-    """The kernel that places images, from the engine's library or the installed one; None if neither can do it."""
-    library = library or library_path()
-    problem = "" if library is None else trt_api.driver_problem(library, cuda.driver_version())
-    if problem:
-        log.warning("images are placed on the host: %s", problem)
-    return None if problem else open_launchers(library)

@@ -20,6 +20,7 @@ import numpy as np
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.backends.contract import CONTRACT
 from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream, Timer
+from cornernet.engine.backends.cuda_placing import Placer
 from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
 from cornernet.engine.backends.device_arrays import DeviceArray
 from cornernet.engine.backends.engine_card import Shape
@@ -28,7 +29,6 @@ from cornernet.engine.backends.placing import Packed
 from cornernet.engine.backends.rtx_kernels import KernelCache
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.backends.trt_contexts import MAX_GRAPHS, Contexts, GraphKey, Slot
-from cornernet.engine.backends.trt_placing import Placer
 from cornernet.engine.backends.trt_plan import Plan
 from cornernet.engine.backends.trt_profiling import layer_times
 from cornernet.engine.errors import BackendError

@@ -118,13 +118,16 @@ class TorchBackend:
     def _run_in_lane(self, canvases: np.ndarray | Packed) -> list[np.ndarray]:
         lane = self._lanes.get()
         try:
+            if self._network is None:  # it was closed meanwhile
+                raise BackendError("this backend was closed; open another one")
             return lane.run(canvases)
         finally:
             self._lanes.put(lane)
 
     def close(self) -> None:
         """Wait for what runs, free the network. `run` fails afterwards."""
-        if self._network is not None and self.device.type == "cuda":
+        network, self._network = self._network, None
+        if network is not None and self.device.type == "cuda":
             for lane in [self._lanes.get() for _ in range(LANES)]:
                 lane.free()
-        self._network = None
+                self._lanes.put(lane)  # for whoever waits for one, to be told

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from fake_backends import make_card
 from fake_driver import OTHER
-from placing_rig import emulated_kernels
+from placing_rig import OnStream, emulated_kernels
 from tensorrt_rig import Rig, assert_results, images
 
+from cornernet.engine.backends import cuda_placing
 from cornernet.engine.backends import tensorrt as module
-from cornernet.engine.backends import trt_loading
 from cornernet.engine.backends.device_arrays import describe_image, facts_of
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.engine.geometry import place_fit
@@ -20,17 +20,6 @@ from cornernet.engine.reading.preprocess import place_on_canvas
 
 CARD = make_card()
 CANVAS = (32, 48)
-
-
-class OnStream:
-    """The emulated kernel as work of a stream of the fake driver: not done before somebody waits for it."""
-
-    def __init__(self, launchers, cuda) -> None:
-        self._launchers, self._cuda = launchers, cuda
-
-    def place_views(self, views, canvases, size, fill, *, stream):
-        self._cuda.bytes_at(canvases, len(views) * size[0] * size[1] * 3)
-        self._cuda.enqueue(stream, lambda: self._launchers.place_views(views, canvases, size, fill))
 
 
 @pytest.fixture
@@ -136,16 +125,16 @@ def test_without_memory_for_the_images_the_batch_fails_and_the_next_one_runs(rig
 
 
 def test_an_engine_places_images_only_where_the_library_is_there_and_can_run(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(trt_loading, "library_path", lambda: None)
+    monkeypatch.setattr(cuda_placing, "library_path", lambda: None)
     with Rig(tmp_path) as rig:
         assert not rig.backend.places_views
     library = tmp_path / "libcornernet_plugins.so"
     library.write_bytes(b"no library")
-    monkeypatch.setattr(trt_loading, "library_path", lambda: library)
+    monkeypatch.setattr(cuda_placing, "library_path", lambda: library)
     with Rig(tmp_path) as rig:
         assert not rig.backend.places_views
     assert "places no images" in caplog.text
-    monkeypatch.setattr(trt_loading.trt_api, "driver_problem", lambda library, version: "an old driver")
+    monkeypatch.setattr(cuda_placing, "driver_problem", lambda library, version: "an old driver")
     with Rig(tmp_path) as rig:
         assert not rig.backend.places_views
     assert "images are placed on the host: an old driver" in caplog.text

@@ -1,16 +1,22 @@
-"""The placing kernel in front of an engine: what lies on the host is uploaded, then canvases appear in its input."""
+"""The placing kernel in front of a runtime: what lies on the host is uploaded, then canvases appear in its input."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream
 from cornernet.engine.backends.cuda_runtime import Cuda
-from cornernet.engine.backends.placing import Packed, check_device, launch
+from cornernet.engine.backends.placing import Packed, check_device, launch, open_launchers
+from cornernet.engine.backends.trt_api import driver_problem
 from cornernet.engine.errors import ImageError
+from cornernet.plugins import library_path
 from cornernet.plugins.launchers import Launchers
+
+log = logging.getLogger("cornernet.placing")
 
 
 class Placer:
@@ -61,3 +67,12 @@ def check_addresses(cuda: Cuda, *addresses: int) -> None:
                 "the array belongs to a CUDA context that is not the device's primary one, so it cannot be read here. "
                 "With PyCUDA: import pycuda.autoprimaryctx in place of pycuda.autoinit or make_context()."
             )
+
+
+def placing_launchers(cuda: Cuda, library: Path | None) -> Launchers | None:
+    """The kernel that places images, from an engine's library or the installed one; None if neither can do it."""
+    library = library or library_path()
+    problem = "" if library is None else driver_problem(library, cuda.driver_version())
+    if problem:
+        log.warning("images are placed on the host: %s", problem)
+    return None if problem else open_launchers(library)
