@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
+import platform
 import shutil
 import threading
 
 import numpy as np
 import pytest
+from emulated_placing import own
 from emulation import HostMemory, Kernels, built_emulation
-from fake_backends import FunctionBackend
 
 from cornernet.engine.backends.placing import check_device, launch
-from cornernet.plugins.launchers import View
+
+needs_opencv_bits = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="OpenCV rounds in another way on this processor"
+)
 
 
 def emulated_kernels() -> Kernels:
     if shutil.which("g++") is None:
         pytest.skip("needs g++ to compile the kernels for the CPU")
     return Kernels(built_emulation(), HostMemory())
-
-
-def own(kernels: Kernels, address: int, size: int, device: int = 0) -> None:
-    """Memory that the emulation takes for a device's from now on; without a size it forgets all there was."""
-    function = kernels.launchers.library.host_cuda_device_memory
-    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    function(address, size, device)
-
-
-def place(kernels: Kernels, pixels: np.ndarray, views: list[dict], size: tuple[int, int], fill=(0, 0, 0)) -> np.ndarray:
-    """Canvases (n, *size, 3). `pixels` and strides of the views count within `pixels`; a missing stride is dense."""
-    base = kernels.put(pixels)
-    room = kernels.room((len(views), *size, 3), np.uint8)
-    dense = {"channel_stride": 1, "pixel_stride": 3}
-    whole = [dense | {"row_stride": 3 * view["columns"]} | view for view in views]
-    described = [View(**view | {"pixels": base + view["pixels"]}) for view in whole]
-    kernels.launchers.place_views(described, room[0], size, fill, stream=kernels.stream)
-    result = kernels.result(room)
-    kernels.memory.free_all()
-    return result
 
 
 class OnDevice:
@@ -65,14 +48,14 @@ class OnDevice:
         return self.values
 
 
-class PlacingBackend(FunctionBackend):
-    """One that places images itself. `packed`: what it was given, in order."""
+class PlacesViews:
+    """A backend on the host as one that places images itself. `packed`: what it was given, in order."""
 
     places_views = True
 
-    def __init__(self, kernels: Kernels, find, card=None) -> None:
-        super().__init__(find, card)
-        self._launchers = kernels.launchers
+    def __init__(self, kernels: Kernels, backend) -> None:
+        self.backend, self._launchers = backend, kernels.launchers
+        self.card, self.name, self.run, self.close = backend.card, backend.name, backend.run, backend.close
         self.packed = []
 
     def check_image(self, image) -> None:

@@ -138,6 +138,7 @@ def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(e
     monkeypatch.setattr(kernel_checks, "POOL_SHAPES", kernel_checks.POOL_SHAPES[:2])
     monkeypatch.setattr(kernel_checks, "PEAK_SHAPES", kernel_checks.PEAK_SHAPES[:1])
     monkeypatch.setattr(kernel_checks, "GROUP_SLOTS", kernel_checks.GROUP_SLOTS[:1])
+    monkeypatch.setattr(kernel_checks, "PLACE_SIZES", kernel_checks.PLACE_SIZES[:2])
     assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 0
     passed = len(json.loads(file.read_text()))
     monkeypatch.setattr("oracles.corner_group", lambda *sides, num_dets: [np.float32(7)] * 5)

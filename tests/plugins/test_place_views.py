@@ -2,12 +2,16 @@
 
 import cv2
 import numpy as np
+import oracles_placing
 import pytest
+from emulated_placing import own, place
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placing_rig import own, place
+from placing_rig import needs_opencv_bits
 
 from cornernet.plugins.launchers import LaunchError, View
+
+pytestmark = needs_opencv_bits
 
 SIDES = st.integers(1, 70)
 
@@ -27,6 +31,19 @@ def resized_by_opencv(image, resized, area):
         return image
     method = cv2.INTER_AREA if area else cv2.INTER_LINEAR
     return cv2.resize(image, resized[::-1], interpolation=method).reshape(*resized, 3)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(image=st.tuples(SIDES, SIDES), resized=st.tuples(SIDES, SIDES), area=st.booleans(), factor=st.integers(1, 4))
+def test_the_oracle_is_opencv(image, resized, area, factor):
+    pixels = noise(*image)
+    np.testing.assert_array_equal(
+        oracles_placing.resize(pixels, resized, areas=area), resized_by_opencv(pixels, resized, area)
+    )
+    pixels = noise(resized[0] * factor, resized[1] * factor)
+    np.testing.assert_array_equal(
+        oracles_placing.resize(pixels, resized, areas=area), resized_by_opencv(pixels, resized, area)
+    )
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

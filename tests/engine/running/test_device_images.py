@@ -7,12 +7,15 @@ import types
 
 import numpy as np
 import pytest
+from emulated_placing import own
 from fake_backends import FunctionBackend, bright_box, make_card, picture
-from placing_rig import OnDevice, PlacingBackend, emulated_kernels, own
+from placing_rig import OnDevice, PlacesViews, emulated_kernels, needs_opencv_bits
 
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError
 from cornernet.engine.running import stages
+
+pytestmark = needs_opencv_bits
 
 SIZES = [(100, 150), (70, 260), (100, 150), (300, 90), (31, 33)]
 
@@ -52,7 +55,7 @@ def test_boxes_are_those_of_the_same_images_on_the_host(kernels, settings, order
     settings = {"soft_nms": None, "score_threshold": 0.0, "threads": 2, **settings}
     images = [noise(*size, seed) for seed, size in enumerate(SIZES)]
     arrays = [OnDevice(kernels, image) for image in images]
-    backend = PlacingBackend(kernels, seen, card)
+    backend = PlacesViews(kernels, FunctionBackend(seen, card))
     plain = Detector(FunctionBackend(seen, card), **settings).predict(images)
     detector = Detector(backend, **settings)
     for found in (detector.predict(arrays), list(detector.stream(arrays, batch_size=2)), detector.predict(arrays[0])):
@@ -67,7 +70,7 @@ def test_boxes_are_those_of_the_same_images_on_the_host(kernels, settings, order
 def test_strided_and_turned_arrays_are_read_as_they_lie(kernels):
     whole = np.random.default_rng(3).integers(0, 256, (4, 120, 180), dtype=np.uint8)
     views = [whole[:3].transpose(1, 2, 0), whole[:3, ::2, 10:100].transpose(1, 2, 0), noise(90, 80)[10:60, 20:70]]
-    backend = PlacingBackend(kernels, seen)
+    backend = PlacesViews(kernels, FunctionBackend(seen))
     found = Detector(backend, soft_nms=None).predict([OnDevice(kernels, view) for view in views])
     plain = Detector(FunctionBackend(seen), soft_nms=None).predict(views)
     assert [each.scores.tolist() for each in found] == [each.scores.tolist() for each in plain]
@@ -78,7 +81,7 @@ def test_images_of_host_and_device_share_batches_and_files_come_too(kernels, tmp
 
     image = picture(100, 150, (20, 30, 60, 70))
     cv2.imwrite(str(tmp_path / "a.png"), image)
-    backend = PlacingBackend(kernels, bright_box)
+    backend = PlacesViews(kernels, FunctionBackend(bright_box))
     mixture = [image, OnDevice(kernels, image), tmp_path / "a.png", OnDevice(kernels, image), image]
     found = Detector(backend, size=(128, 128), mirror=True).predict(mixture, batch_size=4)
     assert all(each.error is None for each in found)
@@ -89,18 +92,18 @@ def test_images_of_host_and_device_share_batches_and_files_come_too(kernels, tmp
 @pytest.mark.parametrize("settings", [{"size": (128, 256), "mirror": True}, {"resize": "original"}], ids=str)
 def test_images_of_the_host_are_placed_on_the_device_on_request(kernels, settings):
     images = [noise(*size, seed) for seed, size in enumerate(SIZES * 2)]
-    backend = PlacingBackend(kernels, seen)
+    backend = PlacesViews(kernels, FunctionBackend(seen))
     detector = Detector(backend, soft_nms=None, device_preprocessing=True, **settings)
     plain = Detector(FunctionBackend(seen), soft_nms=None, **settings).predict(images)
     for found in (detector.predict(images), list(detector.stream(iter(images), batch_size=3))):
         assert [each.scores.tolist() for each in found] == [each.scores.tolist() for each in plain]
-    assert backend.packed and len(backend.shapes) == len(backend.packed)
+    assert backend.packed and len(backend.backend.shapes) == len(backend.packed)
 
 
 def test_without_the_request_images_of_the_host_are_placed_on_the_host(kernels):
-    backend = PlacingBackend(kernels, seen)
+    backend = PlacesViews(kernels, FunctionBackend(seen))
     Detector(backend).predict([noise(40, 50)] * 3)
-    assert backend.packed == [] and backend.shapes
+    assert backend.packed == [] and backend.backend.shapes
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_an_array_that_cannot_be_used_is_an_error_of_its_own(kernels, change, wo
     good = picture(40, 50, (5, 6, 30, 20))
     wrong = OnDevice(kernels, good)
     wrong.__cuda_array_interface__ |= change
-    detector = Detector(PlacingBackend(kernels, bright_box), size=(128, 128), max_pixels=10000)
+    detector = Detector(PlacesViews(kernels, FunctionBackend(bright_box)), size=(128, 128), max_pixels=10000)
     images = [OnDevice(kernels, good), wrong, OnDevice(kernels, good)]
     first, error, last = detector.stream(images) if stream else detector.predict(images)
     assert words in error.error
@@ -141,7 +144,7 @@ def test_an_array_of_another_device_or_one_that_says_nothing_is_an_error_of_its_
             raise RuntimeError("its memory was freed")
 
     elsewhere = OnDevice(kernels, noise(40, 50), device=1)
-    detector = Detector(PlacingBackend(kernels, bright_box))
+    detector = Detector(PlacesViews(kernels, FunctionBackend(bright_box)))
     assert "the memory of device 1; expected device 0" in detector.predict([elsewhere])[0].error
     assert "Freed cannot be used: its memory was freed" in detector.predict([Freed()])[0].error
 
@@ -159,7 +162,9 @@ def test_a_backend_without_a_device_gets_a_copy_and_the_cure_is_said_once(kernel
 
 def test_a_result_that_carries_its_picture_has_it_on_the_host(kernels):
     image = picture(40, 50, (5, 6, 30, 20))
-    (found,) = Detector(PlacingBackend(kernels, bright_box)).predict(OnDevice(kernels, image), keep_images=True)
+    (found,) = Detector(PlacesViews(kernels, FunctionBackend(bright_box))).predict(
+        OnDevice(kernels, image), keep_images=True
+    )
     np.testing.assert_array_equal(found.image, image)
     assert found.boxes.tolist() == [[5, 6, 30, 20]]
 
@@ -168,11 +173,11 @@ def test_device_preprocessing_without_a_device_is_refused_with_the_cure(kernels)
     with pytest.raises(BackendError, match=r"fake places no images on its device.*cmake"):
         Detector(FunctionBackend(bright_box), device_preprocessing=True)
     with pytest.raises(TypeError, match="device_preprocessing='yes'"):
-        Detector(PlacingBackend(kernels, bright_box), device_preprocessing="yes")
+        Detector(PlacesViews(kernels, FunctionBackend(bright_box)), device_preprocessing="yes")
 
 
 def test_a_batch_that_cannot_be_placed_fails_alone(kernels):
-    backend = PlacingBackend(kernels, bright_box)
+    backend = PlacesViews(kernels, FunctionBackend(bright_box))
     images = [OnDevice(kernels, picture(40, 50, (5, 6, 30, 20)))] * 4
     launched = backend._launchers
     backend._launchers = types.SimpleNamespace(
