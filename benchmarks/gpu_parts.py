@@ -83,7 +83,15 @@ def _network(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
         command = _module("torch_networks", what, "--json", str(rows), "--seconds", str(seconds), *rehearsal)
         return Part(what, command, seconds + 60, ["module torch"], rows=rows)
 
-    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), of("networks", 200)]
+    images = _device_images(
+        "tiny" if rehearse else "squeeze", folder / "device-images.json", ["module torch"], rehearsal
+    )
+    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), images, of("networks", 200)]
+
+
+def _device_images(model: str, rows: Path, needs: list[str], options: list[str]) -> Part:
+    command = _module("device_images", model, "--json", str(rows), "--seconds", "60", *options)
+    return Part(rows.stem.replace("-", " "), command, 120, needs, rows=rows)
 
 
 def _counters(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
@@ -109,6 +117,8 @@ def _tensorrt(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     return [
         _build(architecture, rehearse),
         Part("models and engines", _module("untrained_models", str(models)), 300, needs),
+        _device_images(str(models / "squeeze-fp16.engine"), folder / "engine-images.json", needs[:2], []),
+        _device_images(str(models / "squeeze-fp16.onnx"), folder / "onnxruntime-images.json", needs, []),
         Part("engine times", _module("engine_times", *made, "--json", str(timed)), 60, needs[:2], rows=timed),
     ]
 

@@ -1,5 +1,6 @@
 """The GPU benchmark and check scripts, as far as a machine without a GPU can run them."""
 
+import ctypes
 import importlib.util
 import json
 import sys
@@ -144,6 +145,27 @@ def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(e
     monkeypatch.setattr("oracles.corner_group", lambda *sides, num_dets: [np.float32(7)] * 5)
     assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 1
     assert f"{passed - 1} checks passed, 1 failed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_images_on_the_device_are_compared_with_those_of_the_host_and_a_difference_is_seen(
+    monkeypatch, capsys, tmp_path
+):
+    pytest.importorskip("torch")
+    from cornernet.benchmarks import device_images
+
+    file = tmp_path / "rows.json"
+    assert device_images.main(["tiny", "--rehearse", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())
+    assert [row["array"] for row in rows] == ["host", "emulated", "host, placed on the device"] * 2
+    assert all(row["images_per_second"] > 0 and row["largest_difference"] == 0 for row in rows)
+
+    def paint_it_grey(launchers, packed, *, canvases, **where):
+        ctypes.memset(canvases, 77, int(np.prod(packed.shape)))
+
+    monkeypatch.setattr("placing_rig.launch", paint_it_grey)
+    assert device_images.main(["tiny", "--rehearse", "--json", str(file)]) == 1
+    assert "2 comparisons passed, 4 failed" in capsys.readouterr().out
 
 
 def test_times_of_an_engine_are_rows_of_a_file(tmp_path):
