@@ -19,7 +19,8 @@ SMALL_WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspecti
 
 @dataclass(frozen=True)
 class Part:
-    """A named command. tool: put before it, left out in a rehearsal; needs: programs, "module x", "file x".
+    """A named command. tool: put before it, left out in a rehearsal; needs: programs, "module x", "provider x" of
+    ONNX Runtime, "file x".
 
     seconds: what it may take; a part that does not fit into the time left is dropped. rows: a file of measurements.
     """
@@ -112,13 +113,14 @@ def _counters(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
 def _tensorrt(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     models = folder / "models"
     needs = ["module tensorrt", "module cuda", "module onnx", "module onnxscript"]
+    on_cuda = ["provider CUDAExecutionProvider", *needs[1:]]
     timed = folder / "engines.json"
     made = [str(models / f"{preset}-fp16.engine") for preset in ("squeeze", "hourglass-104")]
     return [
         _build(architecture, rehearse),
         Part("models and engines", _module("untrained_models", str(models)), 300, needs),
-        _device_images(str(models / "squeeze-fp16.engine"), folder / "engine-images.json", needs[:2], []),
-        _device_images(str(models / "squeeze-fp16.onnx"), folder / "onnxruntime-images.json", needs, []),
+        _device_images(str(models / "tiny.engine"), folder / "engine-images.json", needs, []),
+        _device_images(str(models / "tiny.onnx"), folder / "onnxruntime-images.json", on_cuda, []),
         Part("engine times", _module("engine_times", *made, "--json", str(timed)), 60, needs[:2], rows=timed),
     ]
 
@@ -130,6 +132,8 @@ def missing(needs: list[str]) -> list[str]:
         kind, _, name = need.partition(" ")
         if kind == "module":
             met = importlib.util.find_spec(name) is not None
+        elif kind == "provider":
+            met = importlib.util.find_spec("onnxruntime") is not None and name in _providers()
         elif kind == "file":
             met = Path(name).is_file()
         else:
@@ -137,3 +141,11 @@ def missing(needs: list[str]) -> list[str]:
         if not met:
             absent.append(need)
     return absent
+
+
+def _providers() -> list[str]:
+    """Of the ONNX Runtime that is installed."""
+    import onnxruntime
+
+    found: list[str] = onnxruntime.get_available_providers()
+    return found

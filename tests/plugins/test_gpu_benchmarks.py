@@ -73,9 +73,12 @@ def run(part: Part, folder: Path, **options) -> gpu_check.Outcome:
 
 
 def test_a_part_whose_software_is_missing_is_not_run_and_says_what_it_needs(tmp_path):
-    outcome = run(Part("x", ["true"], 5, ["no-such-program", "module no_such_module", "file no-such-file"]), tmp_path)
+    outcome = run(
+        Part("x", ["true"], 5, ["no-such-program", "module no_such_module", "file no-such-file", "provider No"]),
+        tmp_path,
+    )
     assert outcome.status == "not run"
-    assert outcome.why == "needs no-such-program, module no_such_module, file no-such-file"
+    assert outcome.why == "needs no-such-program, module no_such_module, file no-such-file, provider No"
 
 
 def test_a_part_that_fails_hangs_or_finds_no_time_left_is_reported(tmp_path):
@@ -157,15 +160,18 @@ def test_images_on_the_device_are_compared_with_those_of_the_host_and_a_differen
     file = tmp_path / "rows.json"
     assert device_images.main(["tiny", "--rehearse", "--json", str(file)]) == 0
     rows = json.loads(file.read_text())
-    assert [row["array"] for row in rows] == ["host", "emulated", "host, placed on the device"] * 2
-    assert all(row["images_per_second"] > 0 and row["largest_difference"] == 0 for row in rows)
+    assert [row["array"] for row in rows] == ["host", "emulated", "host, placed on the device"] * 3
+    assert all(
+        row["images_per_second"] > 0 and row["largest_score_difference"] == row["largest_box_difference_px"] == 0
+        for row in rows
+    )
 
     def paint_it_grey(launchers, packed, *, canvases, **where):
         ctypes.memset(canvases, 77, int(np.prod(packed.shape)))
 
     monkeypatch.setattr("placing_rig.launch", paint_it_grey)
     assert device_images.main(["tiny", "--rehearse", "--json", str(file)]) == 1
-    assert "2 comparisons passed, 4 failed" in capsys.readouterr().out
+    assert "3 comparisons passed, 6 failed" in capsys.readouterr().out
 
 
 def test_times_of_an_engine_are_rows_of_a_file(tmp_path):
