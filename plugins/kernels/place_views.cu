@@ -18,8 +18,8 @@ namespace {
 constexpr int kViewsPerLaunch = 32;  // of 96 bytes: all arguments of a launch must fit into 4 KB
 constexpr int kLanes = 32, kWarps = 8, kRows = 4;
 constexpr int kTileRows = kWarps * kRows;
-constexpr int kWeightBits = 11;  // OpenCV's INTER_RESIZE_COEF_BITS
-constexpr double kThinnest = 1e-3;  // OpenCV leaves out what a pixel covers less of
+constexpr int kWeightBits = 11;        // OpenCV's INTER_RESIZE_COEF_BITS
+constexpr double kThinnest = 1e-3;     // OpenCV leaves out what a pixel covers less of
 constexpr int kLargestSide = 1 << 24;  // floats count pixels exactly up to here
 
 enum Method { kCopy, kBilinear, kBilinearOfAreas, kMean, kArea };
@@ -65,7 +65,8 @@ __device__ Neighbours neighbours(int at, double scale, int size, int resized, bo
         fraction = position - static_cast<float>(low);
     }
     if (of_columns && (low < 0 || low >= size - 1)) fraction = 0, low = max(0, min(low, size - 1));
-    return {max(0, min(low, size - 1)), max(0, min(low + 1, size - 1)), fixed_point(1.f - fraction), fixed_point(fraction)};
+    return {
+        max(0, min(low, size - 1)), max(0, min(low + 1, size - 1)), fixed_point(1.f - fraction), fixed_point(fraction)};
 }
 
 // What one pixel covers along an axis: first .. last, the outermost two in part.
@@ -103,8 +104,10 @@ __device__ void bilinear(Source const& source, Neighbours const& down, Neighbour
     uint8_t const* const above[2] = {source.at(down.first, across.first), source.at(down.first, across.second)};
     uint8_t const* const below[2] = {source.at(down.second, across.first), source.at(down.second, across.second)};
     for (int c = 0; c < 3; ++c) {
-        int const high = source.channel(above[0], c) * across.weight_first + source.channel(above[1], c) * across.weight_second;
-        int const low = source.channel(below[0], c) * across.weight_first + source.channel(below[1], c) * across.weight_second;
+        int const high
+            = source.channel(above[0], c) * across.weight_first + source.channel(above[1], c) * across.weight_second;
+        int const low
+            = source.channel(below[0], c) * across.weight_first + source.channel(below[1], c) * across.weight_second;
         int const sum = ((high >> 4) * down.weight_first >> 16) + ((low >> 4) * down.weight_second >> 16);
         out[c] = static_cast<uint8_t>(max(0, min((sum + 2) >> 2, 255)));
     }
@@ -117,7 +120,8 @@ __device__ void area(Source const& source, Cover const& down, Cover const& acros
         for (int column = across.first; column <= across.last; ++column) {
             uint8_t const* const pixel = source.at(row, column);
             for (int c = 0; c < 3; ++c)
-                line[c] = __fadd_rn(line[c], __fmul_rn(static_cast<float>(source.channel(pixel, c)), across.weight(column)));
+                line[c] = __fadd_rn(
+                    line[c], __fmul_rn(static_cast<float>(source.channel(pixel, c)), across.weight(column)));
         }
         for (int c = 0; c < 3; ++c) total[c] = __fadd_rn(total[c], __fmul_rn(down.weight(row), line[c]));
     }
@@ -126,7 +130,8 @@ __device__ void area(Source const& source, Cover const& down, Cover const& acros
 
 // Areas of whole pixels: sums of integers.
 __device__ void mean(Source const& source, int y, int x, uint8_t* out) {
-    int const down = source.view.rows / source.view.resized_rows, across = source.view.columns / source.view.resized_columns;
+    int const down = source.view.rows / source.view.resized_rows,
+              across = source.view.columns / source.view.resized_columns;
     int64_t total[3] = {};
     for (int row = y * down; row < (y + 1) * down; ++row)
         for (int column = x * across; column < (x + 1) * across; ++column)
@@ -157,7 +162,8 @@ __global__ void __launch_bounds__(kLanes* kWarps)
 
     for (int row = first_row; row < min(first_row + kTileRows, canvases.height); row += kWarps) {
         int const y = row - view.top;
-        uint8_t* const out = canvases.pixels + ((static_cast<int64_t>(number) * canvases.height + row) * canvases.width + column) * 3;
+        uint8_t* const out
+            = canvases.pixels + ((static_cast<int64_t>(number) * canvases.height + row) * canvases.width + column) * 3;
         if (beside || y < 0 || y >= view.shown_rows) {
             for (int c = 0; c < 3; ++c) out[c] = canvases.fill[c];
         } else if (view.method == kCopy) {
@@ -196,9 +202,9 @@ View prepared(CornernetView const& view) {
     // As OpenCV has them: the reciprocal of a quotient, which may differ from the quotient in its last bit.
     double const down = 1. / (static_cast<double>(view.resized_rows) / view.rows);
     double const across = 1. / (static_cast<double>(view.resized_columns) / view.columns);
-    return {view.pixels, view.row_stride, view.pixel_stride, view.channel_stride, down, across, view.rows,
-        view.columns, view.resized_rows, view.resized_columns, view.top, view.left, view.shown_rows,
-        view.shown_columns, method_of(view, down, across), view.mirrored != 0};
+    return {view.pixels, view.row_stride, view.pixel_stride, view.channel_stride, down, across, view.rows, view.columns,
+        view.resized_rows, view.resized_columns, view.top, view.left, view.shown_rows, view.shown_columns,
+        method_of(view, down, across), view.mirrored != 0};
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, void con
 }
 
 // Memory that is a device's from now on; with no size, all that was is forgotten.
-extern "C" __attribute__((visibility("default"))) void host_cuda_device_memory(void const* begin, size_t size, int device) {
+extern "C" __attribute__((visibility("default"))) void host_cuda_device_memory(
+    void const* begin, size_t size, int device) {
     if (size == 0) host_cuda::device_memory.clear();
     else host_cuda::device_memory.push_back({static_cast<char const*>(begin), size, device});
 }
