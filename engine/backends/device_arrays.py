@@ -64,6 +64,15 @@ def describe_image(array: Any, facts: dict[str, Any], *, rgb: bool = False) -> D
 
     Raises ImageError saying what does not fit.
     """
+    try:
+        return _described(array, facts, rgb=rgb)
+    except ImageError:
+        raise
+    except (LookupError, TypeError, ValueError) as error:
+        raise ImageError(f"__cuda_array_interface__ of {type(array).__name__} is not valid: {error!r}") from error
+
+
+def _described(array: Any, facts: dict[str, Any], *, rgb: bool) -> DeviceImage:
     shape, kind = tuple(int(size) for size in facts["shape"]), facts["typestr"]
     if kind != "|u1" or len(shape) != 3 or shape[2] != 3 or 0 in shape:
         advice = ""

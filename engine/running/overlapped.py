@@ -66,8 +66,8 @@ class Pipeline:
     """One run over one source. `results` may be called once.
 
     Memory: the images that were read and are not placed yet have at most `stages.max_pixels` pixels, and one picture a
-    worker more; at most `window + prefetch` images are anywhere between the source and the caller; the canvases of at
-    most `in_flight + 2` batches exist.
+    worker more; at most `window + prefetch` images are anywhere between the source and the caller; the canvases (or the
+    images that a device makes them of) of at most `in_flight + 2` batches exist.
 
     batch_size: canvases that the model gets at once. window: images looked at together, so that equal canvases meet.
     prefetch: images read ahead of a window. workers: threads that read, place and finish.

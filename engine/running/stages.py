@@ -195,8 +195,9 @@ def _placements(batch: Batch, window: Sequence[Loaded]) -> list[tuple[Pixels, Pl
 @cache
 def _say_that_arrays_are_copied(backend: str) -> None:
     log.warning(
-        "images on the device are copied to the host, because %s does not place them itself. A TensorRT engine and "
-        'weights with device="cuda" do, where the library of plugins/ is built: cmake -B build && cmake --build build',
+        "images on the device are copied to the host, because %s does not place them itself. TensorRT engines, weights "
+        'with device="cuda" and ONNX Runtime\'s CUDA provider do, where the library of plugins/ is built: '
+        "cmake -B build && cmake --build build -j2",
         backend,
     )
 

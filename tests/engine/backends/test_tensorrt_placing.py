@@ -12,6 +12,7 @@ from tensorrt_rig import Rig, assert_results, images
 from cornernet.engine.backends import cuda_placing
 from cornernet.engine.backends import tensorrt as module
 from cornernet.engine.backends.device_arrays import describe_image, facts_of
+from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.engine.geometry import place_fit
 from cornernet.engine.protocol import DEFAULT
@@ -138,3 +139,43 @@ def test_an_engine_places_images_only_where_the_library_is_there_and_can_run(tmp
     with Rig(tmp_path) as rig:
         assert not rig.backend.places_views
     assert "images are placed on the host: an old driver" in caplog.text
+
+
+class OneBox:
+    """The fake's numbers, which tell any canvas from any other, as one box of the first class."""
+
+    def __init__(self, backend) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def run(self, canvases):
+        return self._legal(self._backend.run(canvases))
+
+    def run_views(self, packed):
+        return self._legal(self._backend.run_views(packed))
+
+    def _legal(self, raw):
+        boxes = np.zeros_like(raw.boxes) + np.float32((0, 0, 64, 64))
+        return raw._replace(boxes=boxes, counts=np.ones_like(raw.counts), labels=np.zeros_like(raw.labels))
+
+
+@pytest.mark.parametrize("settings", [{"size": CANVAS}, {"resize": "original", "mirror": True}], ids=str)
+def test_a_detector_finds_the_same_from_host_and_device(rig, settings):
+    values = [noise(30, 20 + 7 * number % 25, number) for number in range(11)]
+    arrays = [rig.cuda.device_array(image) for image in values]
+    settings = {"score_threshold": 0.0, "soft_nms": None, "threads": 2, **settings}
+    with Detector(OneBox(rig.backend), **settings) as detector:
+        wanted = detector.predict(values, batch_size=3)
+        assert len({each.scores[0] for each in wanted}) == len(values)
+        for found in (detector.predict(arrays, batch_size=3), list(detector.stream(arrays, batch_size=3))):
+            assert [each.error for each in found] == [None] * len(values)
+            for got, expected in zip(found, wanted):
+                np.testing.assert_array_equal(got.scores, expected.scores)
+                np.testing.assert_array_equal(got.boxes, expected.boxes)
+    with Detector(OneBox(rig.backend), device_preprocessing=True, **settings) as detector:
+        placed = detector.predict(values, batch_size=3)
+    assert [each.scores.tolist() for each in placed] == [each.scores.tolist() for each in wanted]
+    for array in arrays:
+        rig.cuda.cudaFree(array.base)

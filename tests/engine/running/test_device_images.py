@@ -120,6 +120,11 @@ def test_without_the_request_images_of_the_host_are_placed_on_the_host(kernels):
         ({"data": (0, False)}, "may have been freed"),
         ({"data": (4096, False)}, "host memory, or in memory that was freed; expected device 0"),
         ({"strides": (1 << 40, 3, 1)}, "host memory, or in memory that was freed"),
+        ({"strides": (-(1 << 62), 3, 1)}, "host memory, or in memory that was freed"),
+        ({"strides": (150, 3)}, "is not valid"),
+        ({"shape": None}, "is not valid"),
+        ({"data": ()}, "is not valid"),
+        ({"version": "three"}, "is not valid"),
     ],
     ids=str,
 )
@@ -147,6 +152,20 @@ def test_an_array_of_another_device_or_one_that_says_nothing_is_an_error_of_its_
     detector = Detector(PlacesViews(kernels, FunctionBackend(bright_box)))
     assert "the memory of device 1; expected device 0" in detector.predict([elsewhere])[0].error
     assert "Freed cannot be used: its memory was freed" in detector.predict([Freed()])[0].error
+
+
+def test_a_batch_of_arrays_that_is_only_indexed_is_many_images(kernels):
+    """PyCUDA's GPUArray has a length and indices, and no iterator of its own."""
+
+    class Batch(OnDevice):
+        def __getitem__(self, number):
+            return OnDevice(kernels, self.values[number])
+
+    images = np.stack([picture(40, 50, (5, 6, 30, 20)), picture(40, 50, (1, 2, 10, 30))])
+    backend = PlacesViews(kernels, FunctionBackend(bright_box))
+    found = Detector(backend, soft_nms=None).predict(Batch(kernels, images))
+    assert [each.boxes.tolist() for each in found] == [[[5, 6, 30, 20]], [[1, 2, 10, 30]]]
+    assert all(packed.memory.size == 0 for packed in backend.packed)
 
 
 def test_a_backend_without_a_device_gets_a_copy_and_the_cure_is_said_once(kernels, caplog):
