@@ -54,7 +54,7 @@ def _build(architecture: str, rehearse: bool) -> Part:
 
 def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     emulated = ["--emulated", "--few"] if rehearse else []
-    checked, timed = folder / "checks.json", folder / "kernels.json"
+    checked, timed, placed = (folder / f"{name}.json" for name in ("checks", "kernels", "placing"))
     rehearsal = ["--rehearse"] if rehearse else []
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     return [
@@ -66,6 +66,7 @@ def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
             rows=checked,
         ),
         Part("kernel times", _module("kernels", *rehearsal, "--json", str(timed)), 120, rows=timed),
+        Part("placing times", _module("placing_times", *rehearsal, "--json", str(placed)), 60, rows=placed),
         Part(
             "memcheck",
             _module("kernel_checks", "--few", *emulated[:1]),

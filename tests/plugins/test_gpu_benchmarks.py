@@ -11,7 +11,7 @@ import pytest
 from emulation import PretendedDevice
 from tensorrt_rig import Rig
 
-from cornernet.benchmarks import engine_times, gpu_check, kernel_checks, kernels
+from cornernet.benchmarks import engine_times, gpu_check, kernel_checks, kernels, placing_times
 from cornernet.benchmarks.gpu_parts import COMMANDS, Part, parts
 from cornernet.plugins.driver import Driver, DriverError
 
@@ -58,14 +58,15 @@ def has_gpu() -> bool:
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_without_a_gpu_both_scripts_say_so_and_exit_with_code_2(monkeypatch, tmp_path, capsys):
+def test_without_a_gpu_all_scripts_say_so_and_exit_with_code_2(monkeypatch, tmp_path, capsys):
     library = tmp_path / "library.so"
     library.touch()
     monkeypatch.setenv("CORNERNET_PLUGINS_LIBRARY", str(library))
     assert kernels.main([]) == 2
     assert gpu_check.main([]) == 2
+    assert placing_times.main([]) == 2
     said = capsys.readouterr().err
-    assert said.count("needs an NVIDIA GPU") == 2
+    assert said.count("needs an NVIDIA GPU") == 3
 
 
 def run(part: Part, folder: Path, **options) -> gpu_check.Outcome:
@@ -148,6 +149,14 @@ def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(e
     monkeypatch.setattr("oracles.corner_group", lambda *sides, num_dets: [np.float32(7)] * 5)
     assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 1
     assert f"{passed - 1} checks passed, 1 failed" in capsys.readouterr().out
+
+
+def test_the_placing_kernel_is_timed_to_a_full_row(emulated, tmp_path):
+    file = tmp_path / "rows.json"
+    assert placing_times.main(["--rehearse", "--json", str(file)]) == 0
+    first, second = json.loads(file.read_text())
+    assert (first["method"], second["method"]) == ("bilinear", "areas")
+    assert first["microseconds"] == 500 and first["gigabytes_per_second"] == 3 * 2 * (24 * 32 + 40 * 40) / 500 / 1000
 
 
 @pytest.mark.slow
