@@ -15,7 +15,7 @@
 namespace cornernet::placing {
 namespace {
 
-constexpr int kViewsPerLaunch = 32;  // of 96 bytes: all arguments of a launch must fit into 4 KB
+constexpr int kViewsPerLaunch = 32;
 constexpr int kLanes = 32, kWarps = 8, kRows = 4;
 constexpr int kTileRows = kWarps * kRows;
 constexpr int kWeightBits = 11;        // OpenCV's INTER_RESIZE_COEF_BITS
@@ -35,6 +35,8 @@ struct View {
 struct Views {
     View view[kViewsPerLaunch];
 };
+static_assert(sizeof(Views) <= 4096 - 64, "all arguments of a launch must fit into 4 KB");
+
 struct Canvases {
     uint8_t* pixels;
     int height, width;
