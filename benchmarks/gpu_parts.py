@@ -19,7 +19,8 @@ SMALL_WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspecti
 
 @dataclass(frozen=True)
 class Part:
-    """A named command. tool: put before it, left out in a rehearsal; needs: programs, "module x", "file x".
+    """A named command. tool: put before it, left out in a rehearsal; needs: programs, "module x", "provider x" of
+    ONNX Runtime, "file x".
 
     seconds: what it may take; a part that does not fit into the time left is dropped. rows: a file of measurements.
     """
@@ -53,7 +54,7 @@ def _build(architecture: str, rehearse: bool) -> Part:
 
 def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     emulated = ["--emulated", "--few"] if rehearse else []
-    checked, timed = folder / "checks.json", folder / "kernels.json"
+    checked, timed, placed = (folder / f"{name}.json" for name in ("checks", "kernels", "placing"))
     rehearsal = ["--rehearse"] if rehearse else []
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     return [
@@ -65,6 +66,7 @@ def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
             rows=checked,
         ),
         Part("kernel times", _module("kernels", *rehearsal, "--json", str(timed)), 120, rows=timed),
+        Part("placing times", _module("placing_times", *rehearsal, "--json", str(placed)), 60, rows=placed),
         Part(
             "memcheck",
             _module("kernel_checks", "--few", *emulated[:1]),
@@ -83,7 +85,15 @@ def _network(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
         command = _module("torch_networks", what, "--json", str(rows), "--seconds", str(seconds), *rehearsal)
         return Part(what, command, seconds + 60, ["module torch"], rows=rows)
 
-    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), of("networks", 200)]
+    images = _device_images(
+        "tiny" if rehearse else "squeeze", folder / "device-images.json", ["module torch"], rehearsal
+    )
+    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), images, of("networks", 200)]
+
+
+def _device_images(model: str, rows: Path, needs: list[str], options: list[str]) -> Part:
+    command = _module("device_images", model, "--json", str(rows), "--seconds", "60", *options)
+    return Part(rows.stem.replace("-", " "), command, 120, needs, rows=rows)
 
 
 def _counters(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
@@ -104,11 +114,14 @@ def _counters(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
 def _tensorrt(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     models = folder / "models"
     needs = ["module tensorrt", "module cuda", "module onnx", "module onnxscript"]
+    on_cuda = ["provider CUDAExecutionProvider", *needs[1:]]
     timed = folder / "engines.json"
     made = [str(models / f"{preset}-fp16.engine") for preset in ("squeeze", "hourglass-104")]
     return [
         _build(architecture, rehearse),
         Part("models and engines", _module("untrained_models", str(models)), 300, needs),
+        _device_images(str(models / "tiny.engine"), folder / "engine-images.json", needs, []),
+        _device_images(str(models / "tiny.onnx"), folder / "onnxruntime-images.json", on_cuda, []),
         Part("engine times", _module("engine_times", *made, "--json", str(timed)), 60, needs[:2], rows=timed),
     ]
 
@@ -120,6 +133,8 @@ def missing(needs: list[str]) -> list[str]:
         kind, _, name = need.partition(" ")
         if kind == "module":
             met = importlib.util.find_spec(name) is not None
+        elif kind == "provider":
+            met = importlib.util.find_spec("onnxruntime") is not None and name in _providers()
         elif kind == "file":
             met = Path(name).is_file()
         else:
@@ -127,3 +142,11 @@ def missing(needs: list[str]) -> list[str]:
         if not met:
             absent.append(need)
     return absent
+
+
+def _providers() -> list[str]:
+    """Of the ONNX Runtime that is installed."""
+    import onnxruntime
+
+    found: list[str] = onnxruntime.get_available_providers()
+    return found

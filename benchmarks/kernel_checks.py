@@ -39,6 +39,15 @@ POOL_SHAPES = (
 )
 PEAK_SHAPES = (((1, 1, 1, 1), 5), ((1, 80, 128, 128), 100), ((8, 80, 128, 128), 100), ((2, 3, 33, 47), 1000))
 GROUP_SLOTS = ((1, 1, 1), (8, 100, 1000), (1, 1000, 3840))
+PLACE_SIZES = (
+    ((1, 1), (5, 3)),
+    ((48, 64), (60, 80)),
+    ((60, 80), (30, 40)),
+    ((90, 70), (17, 13)),
+    ((480, 640), (383, 511)),
+    ((1080, 1920), (287, 511)),
+)
+"""Of an image, and what it is scaled to: bilinear and by areas."""
 LARGEST_FEW = 1 << 18
 """Elements of a map beyond which a check is left out with --few."""
 
@@ -52,8 +61,10 @@ class Check(NamedTuple):
 
 def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     """All of them, smallest first within an operator."""
+    import emulated_placing
     import ml_dtypes
     import oracles
+    import oracles_placing
 
     def same(got: np.ndarray, wanted: np.ndarray) -> None:
         np.testing.assert_array_equal(got.astype(np.float32), wanted.astype(np.float32))
@@ -82,6 +93,16 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         ):
             same(got, wanted)
 
+    def place(image: tuple[int, int], resized: tuple[int, int], area: bool) -> None:
+        pixels = np.random.default_rng(4).integers(0, 256, (*image, 3), dtype=np.uint8)
+        names = ("rows", "columns", "resized_rows", "resized_columns", "shown_rows", "shown_columns")
+        view = dict(zip(names, (*image, *resized, *resized)), pixels=0, top=1, left=2, mirrored=1, area=area)
+        (canvas,) = emulated_placing.place(kernels, pixels, [view], (resized[0] + 3, resized[1] + 4), (7, 8, 9))
+        wanted = np.empty_like(canvas)
+        wanted[:] = (7, 8, 9)
+        wanted[1 : 1 + resized[0], 2 : 2 + resized[1]] = oracles_placing.resize(pixels, resized, areas=area)
+        same(canvas, wanted[:, ::-1])
+
     for shape, layout in POOL_SHAPES:
         if few and np.prod(shape) > LARGEST_FEW:
             continue
@@ -98,6 +119,12 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     for images, slots, dets in GROUP_SLOTS:
         if not few or slots < 1000:
             yield Check(f"corner_group N={images} K={slots}", partial(group, images, slots, dets))
+    for image, resized in PLACE_SIZES:
+        if few and np.prod(image) > LARGEST_FEW // 16:
+            continue
+        for area in (False, True):
+            name = f"place_views {'x'.join(map(str, image))} to {'x'.join(map(str, resized))} {'areas' * area}".rstrip()
+            yield Check(name, partial(place, image, resized, area))
 
 
 def open_kernels(*, emulated: bool) -> Any:

@@ -56,7 +56,7 @@ def _made(path: Path, make: Callable[[Path], None]) -> bool:
     return True
 
 
-def untrained_network(preset_name: str) -> tuple[CornerNet, ModelCard]:
+def untrained_network(preset_name: str, classes: int = CLASSES) -> tuple[CornerNet, ModelCard]:
     """A network of this preset in eval mode, the same weights every time, and its card."""
     import torch
 
@@ -65,13 +65,13 @@ def untrained_network(preset_name: str) -> tuple[CornerNet, ModelCard]:
     from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES, preset
 
     torch.manual_seed(0)
-    config = preset(preset_name, CLASSES)
+    config = preset(preset_name, classes)
     saccade = PRESET_SACCADES.get(preset_name)
     side = SIDE if saccade is None else max(saccade.view_sizes)
     card = ModelCard(
         name=preset_name,
-        class_names=tuple(f"class {number}" for number in range(CLASSES)),
-        category_ids=tuple(range(1, CLASSES + 1)),
+        class_names=tuple(f"class {number}" for number in range(classes)),
+        category_ids=tuple(range(1, classes + 1)),
         stride=config.stride,
         size_multiple=config.size_multiple,
         train_size=(side, side),

@@ -169,6 +169,13 @@ DecodeMode = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; default: what the model's runtime chooses.")]
+Plugins = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a TensorRT engine: the library of its operators, if not the installed one; or `engine` for those that "
+        "it carries, whose code then runs here."
+    ),
+]
 ProtocolName = Annotated[str, typer.Option(callback=one_of(*PROTOCOLS), help="default, official or mmdetection.")]
 
 
@@ -185,6 +192,7 @@ def detector_settings(
     precision: str | None,
     threads: int | None,
     device: str | None,
+    plugins: str | None,
     decode: str,
 ) -> dict[str, Any]:
     """The shared options as arguments of `Detector`. Raises BadParameter (exit code 2)."""
@@ -207,6 +215,7 @@ def detector_settings(
         "precision": precision,
         "threads": threads,
         "device": device,
+        "plugins": plugins,
         "decode": decode,
     }
 

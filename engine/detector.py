@@ -22,21 +22,15 @@ import numpy as np
 from cornernet.engine.arguments import choice, integer, shown
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
-from cornernet.engine.backends.contract import batches_in_flight
+from cornernet.engine.backends.contract import batches_in_flight, check_device_preprocessing
 from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
 from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS
-from cornernet.engine.reading.images import (
-    ChannelOrder,
-    ImageSource,
-    Rules,
-    expand_sources,
-    is_one_image,
-)
+from cornernet.engine.reading.images import ChannelOrder, ImageSource, Rules, expand_sources, is_one_image
 from cornernet.engine.reading.video import Video, is_video
-from cornernet.engine.reading.views import Decode, Resize
+from cornernet.engine.reading.views import Decode, Resize, factors
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
@@ -92,8 +86,10 @@ class Detector:
             what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
         device: "cpu", "cuda" or "cuda:1"; None: the runtime's own choice.
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
+        device_preprocessing: images of the host are scaled and padded on the device too, as those that lie there are.
         threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
-        backend_options: handed to the backend when `model` is a path (`providers`).
+        backend_options: of the backend, when `model` is a path: `providers` of a .onnx file, `plugins` of an engine,
+            `compiled=True` of weights (torch.compile: a minute for the first run of a shape, then faster).
 
     Raises:
         ModelError: the file cannot be used, or the model cannot take this canvas.
@@ -120,6 +116,7 @@ class Detector:
         channel_order: ChannelOrder = "bgr",
         allow_urls: bool = False,
         decode: Decode = "exact",
+        device_preprocessing: bool = False,
         threads: int | None = None,
         runtime: Runtime | None = None,
         precision: Precision | None = None,
@@ -141,16 +138,19 @@ class Detector:
                 score_threshold=score_thresholds(score_threshold, self.card, self.protocol),
                 labels=class_labels(classes, self.card),
             )
-            plan = choose_looks(self.card, self.protocol, resize, size, _factors(scales), mirror, max_crops)
+            plan = choose_looks(self.card, self.protocol, resize, size, factors(scales), mirror, max_crops)
             self.protocol = plan.protocol
             self._workers = workers_for(threads)
+            check_device_preprocessing(device_preprocessing, self._backend)
         except BaseException:  # what was asked for does not suit this model: a device must not stay taken
             if self._owns_backend:
                 self._backend.close()
             raise
         # Public for benchmarks, which run the same stages in another way.
         rules = Rules(max_pixels, channel_order, allow_urls)
-        self.stages = Stages(self._backend, self.protocol, plan, suppression, rules, decode)
+        self.stages = Stages(
+            self._backend, self.protocol, plan, suppression, rules, decode, device_preprocessing=device_preprocessing
+        )
         self._asked_threshold = score_threshold
         self._memory = Memory(self._backend)
         self._closed = threading.Event()
@@ -173,7 +173,7 @@ class Detector:
         Args:
             images: paths, directories, globs, videos; bytes or open files of pictures; arrays (H, W, 3) uint8, tensors
                 and PIL images; one of them or any mixture. Arrays are not copied: do not overwrite one before its
-                result is there.
+                result is there. Arrays on the device stay there, if the backend places them there (places_views).
             batch_size: canvases that the model gets at once; canvases of one size only.
             keep_images: each result carries its picture as `.image`, for drawing and crops.
 
@@ -291,9 +291,3 @@ def _open(model: str | PathLike[str] | Backend, threads: int | None, options: di
     if given:
         raise TypeError(f"{', '.join(given)}: expected no options of a backend, which is already open here")
     return model
-
-
-def _factors(scales: Sequence[float]) -> tuple[float, ...]:
-    if isinstance(scales, str | bytes) or not isinstance(scales, Iterable):
-        raise TypeError(f"scales={shown(scales)}; expected one or more factors, such as (0.5, 1.0)")
-    return tuple(np.asarray(scales, dtype=object).ravel()) if isinstance(scales, np.ndarray) else tuple(scales)

@@ -1,7 +1,8 @@
 """The C entry points of libcornernet_plugins.so, for ctypes. Arguments are device addresses (int), shapes and a stream.
 
-The contracts stand in kernels/corner_pool.h, corner_peaks.h and corner_group.h; the names are the same here. Works with
-any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or `cornernet.plugins.driver`.
+The contracts stand in kernels/corner_pool.h, corner_peaks.h, corner_group.h and place_views.h; the names are the same
+here. Works with any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or
+`cornernet.plugins.driver`.
 """
 
 import ctypes
@@ -13,12 +14,27 @@ LAYOUTS = {"planes": 0, "channels_last_8": 1}
 CORNERS = {"top_left": 0, "bottom_right": 1}
 
 _address, _int = ctypes.c_void_p, ctypes.c_int32
+
+
+class View(ctypes.Structure):
+    """CornernetView of kernels/place_views.h."""
+
+    _fields_ = (
+        ("pixels", _address),
+        *((name, ctypes.c_int64) for name in ("row_stride", "pixel_stride", "channel_stride")),
+        *((name, _int) for name in ("rows", "columns", "resized_rows", "resized_columns", "top", "left")),
+        *((name, _int) for name in ("shown_rows", "shown_columns", "mirrored", "area")),
+    )
+
+
 _SIGNATURES = {
     "cornernet_corner_pool": (_int, [_address] * 3 + [_int] * 7 + [_address]),
     "cornernet_corner_peaks": (_int, [_address] * 5 + [_int] * 6 + [_address]),
     "cornernet_corner_peaks_workspace": (ctypes.c_size_t, [_int] * 5),
     "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
     "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
+    "cornernet_place_views": (_int, [ctypes.POINTER(View), _int, _address, _int, _int, ctypes.c_char_p, _address]),
+    "cornernet_device_of": (_int, [_address]),
     "cornernet_cuda_version": (_int, []),
 }
 
@@ -124,3 +140,16 @@ class Launchers:
 
     def corner_group_workspace(self, images: int, corners: int) -> int:
         return self.library.cornernet_corner_group_workspace(images, corners)
+
+    def place_views(
+        self, views: Sequence[View], canvases: int, size: tuple[int, int], fill: Sequence[int], *, stream: int = 0
+    ) -> None:
+        """canvases: address of (len(views), *size, 3) uint8. fill: three values in the canvas's channel order."""
+        self._call(
+            "cornernet_place_views", (View * len(views))(*views), len(views), canvases, *size, bytes(fill), stream
+        )
+
+    def device_of(self, address: int) -> int | None:
+        """Index of the device whose memory `address` lies in; None for host memory or no memory at all."""
+        device = self.library.cornernet_device_of(address)
+        return device if device >= 0 else None

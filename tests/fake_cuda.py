@@ -60,7 +60,6 @@ class FakeCuda(FakeDriver):
         self.owner = 0
         """Device that all device memory lies on."""
         self._numbers = itertools.count(100)
-        self._addresses = itertools.count(0x7F0000000000, 1 << 32)
         self._failures: dict[str, list[int]] = defaultdict(list)
         self.lock = threading.RLock()
 
@@ -156,8 +155,10 @@ class FakeCuda(FakeDriver):
             self.last_error = status = CODES["cudaErrorMemoryAllocation"]
         if status:
             return status, None
-        address = next(self._addresses)
-        self.device_memory[address] = bytearray(b"\xee" * size)
+        room = np.full(size + 255, 0xEE, np.uint8)  # real memory: emulated kernels do run on it
+        begin = -room.ctypes.data % 256
+        address = room.ctypes.data + begin
+        self.device_memory[address] = room[begin : begin + size]
         self.memory_context[address] = self._context() or PRIMARY
         return 0, address
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 
+import numpy as np
+
 
 class Handle:
     """A stream, event or graph: an object that turns into an int, as in cuda-python."""
@@ -27,7 +29,7 @@ class FakeDriver:
 
     def __init__(self) -> None:
         self.driver_version, self.runtime_version = 13000, 13000
-        self.device_memory: dict[int, bytearray] = {}
+        self.device_memory: dict[int, np.ndarray] = {}
         self.memory_context: dict[int, int] = {}
         self._current = threading.local()
 

@@ -114,10 +114,11 @@ def test_a_product_verb_imports_no_benchmark(verb, graph):
     assert [name for name in reached(graph, f"cornernet.commands.{verb}") if "benchmarks" in name] == []
 
 
-def test_of_the_plugins_the_engine_imports_only_where_the_library_is():
+def test_of_the_plugins_the_engine_imports_only_where_the_library_is_and_how_it_is_called():
     names = {name for path in (ROOT / "engine").rglob("*.py") for name in imports_of(path)}
     plugins = {name for name in names if name.startswith("cornernet.plugins")}
-    assert plugins == {"cornernet.plugins.library_path", "cornernet.plugins.LIBRARY_VARIABLE"}
+    where = {"cornernet.plugins.library_path", "cornernet.plugins.LIBRARY_VARIABLE"}
+    assert plugins == where | {f"cornernet.plugins.launchers.{name}" for name in ("Launchers", "LaunchError", "View")}
 
 
 @pytest.mark.parametrize("folder", PACKAGES, ids=name_of)

@@ -17,6 +17,7 @@ from cornernet.options import (
     Merge,
     Mirror,
     Model,
+    Plugins,
     PrecisionName,
     ProtocolName,
     ResizeRule,
@@ -62,6 +63,7 @@ def run(
     threads: Threads = None,
     decode: DecodeMode = "exact",
     device: Device = None,
+    plugins: Plugins = None,
     resize: ResizeRule = None,
     size: CanvasSize = None,
     mirror: Mirror = None,
@@ -108,6 +110,7 @@ def run(
         precision=precision,
         threads=threads,
         device=device,
+        plugins=plugins,
         decode=decode,
     )
     if write_threshold and model.suffix.lower() == ".onnx":

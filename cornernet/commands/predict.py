@@ -18,6 +18,7 @@ from cornernet.options import (
     Merge,
     Mirror,
     Model,
+    Plugins,
     PrecisionName,
     ProtocolName,
     ResizeRule,
@@ -110,6 +111,7 @@ def run(
     threads: Threads = None,
     decode: DecodeMode = "exact",
     device: Device = None,
+    plugins: Plugins = None,
 ) -> None:
     """Detect in every picture. One that cannot be read is reported at the end and stops nothing.
 
@@ -144,6 +146,7 @@ def run(
         precision=precision,
         threads=threads,
         device=device,
+        plugins=plugins,
         decode=decode,
     )
     forms = [] if save is None else [str(form) for form in parse_words(save, FORMS, "save")]

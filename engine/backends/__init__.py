@@ -64,6 +64,9 @@ class Backend(typing.Protocol):
         computes_on_cpu: bool     whether it needs the cores that also read images; False without it
         takes_float: bool         whether canvases may be float32 too, grey levels that are not whole; False without it
         allocate(size) -> array   (size,) uint8 that it reads without another copy, such as page-locked memory
+        places_views: bool        whether it places images itself, on its device; then it has
+        run_views(packed)         `run` for canvases that are still to be placed, see placing.py
+        check_image(image)        raises ImageError if a DeviceImage does not lie where the model runs
     """
 
     card: ModelCard

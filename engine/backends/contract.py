@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from cornernet.engine.arguments import flag
 from cornernet.engine.backends import Backend, Outputs, SaccadeDetections, named_outputs
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.model_card import ATTENTION_OUTPUTS, HEAD_OUTPUTS, INPUT, METADATA_KEY, OUTPUTS, ModelCard
 
@@ -155,16 +158,22 @@ def try_smallest(run: Callable[[np.ndarray], Outputs], images: Tensor, card: Mod
         raise ModelError(f"{path}: the graph cannot be run: {error or 'out of memory'}") from error
 
 
-def run_in_parts(run: Callable[[np.ndarray], Outputs], canvases: np.ndarray, fixed: int | None) -> Outputs:
-    """`run` for a file that takes `fixed` canvases at once: parts of that many, the last filled up with black."""
-    if fixed is None or len(canvases) == fixed:
+def run_in_parts(run: Callable[[Any], Outputs], canvases: np.ndarray | Packed, fixed: int | None) -> Outputs:
+    """`run` for a file that takes `fixed` canvases at once: parts of that many, the last filled up with any."""
+    images = canvases.shape[0]
+    if fixed is None or images == fixed:
         return run(canvases)
-    parts = []
-    for start in range(0, len(canvases), fixed):
-        part = canvases[start : start + fixed]
-        black = np.zeros((fixed - len(part), *canvases.shape[1:]), canvases.dtype)
-        parts.append(run(np.concatenate([part, black]) if len(black) else part))
-    return named_outputs([np.concatenate(values)[: len(canvases)] for values in zip(*parts)])
+    parts = [run(_exactly(canvases, start, fixed)) for start in range(0, images, fixed)]
+    return named_outputs([np.concatenate(values)[:images] for values in zip(*parts)])
+
+
+def _exactly(canvases: np.ndarray | Packed, start: int, count: int) -> np.ndarray | Packed:
+    if isinstance(canvases, Packed):
+        part = canvases.part(start, count)
+        return replace(part, views=part.views + part.views[-1:] * (count - len(part.views)))
+    rest = canvases[start : start + count]
+    black = np.zeros((count - len(rest), *canvases.shape[1:]), canvases.dtype)
+    return np.concatenate([rest, black]) if len(black) else rest
 
 
 def batches_in_flight(backend: Backend) -> int:
@@ -180,6 +189,24 @@ def computes_on_cpu(backend: Backend) -> bool:
 def takes_float(backend: Backend) -> bool:
     """Whether canvases may be float32, in grey levels that are not whole."""
     return bool(getattr(backend, "takes_float", False))
+
+
+def places_views(backend: Backend) -> bool:
+    """Whether images may go to the backend as they are, to be placed on its device."""
+    return bool(getattr(backend, "places_views", False))
+
+
+def check_device_preprocessing(asked: object, backend: Backend) -> None:
+    """Raise TypeError if `asked` is not True or False, BackendError if it is True and it cannot be done."""
+    flag("device_preprocessing", asked)
+    if asked and backend.card.saccade is not None:
+        raise BackendError("device_preprocessing=True: a CornerNet-Saccade's views and crops are cut on the host.")
+    if asked and not places_views(backend):
+        raise BackendError(
+            f"device_preprocessing=True: {backend.name} places no images on its device. TensorRT engines, weights "
+            'with device="cuda" and ONNX Runtime\'s CUDA provider do, where the library of plugins/ is built: '
+            "cmake -B build && cmake --build build -j2"
+        )
 
 
 def allocate(backend: Backend, size: int) -> np.ndarray:

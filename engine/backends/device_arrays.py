@@ -5,6 +5,7 @@ https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html, versions 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from cornernet.engine.backends.cuda_runtime import LEGACY_STREAM
@@ -18,6 +19,77 @@ class DeviceArray(NamedTuple):
     address: int
     shape: tuple[int, int, int, int]
     producer: int | None
+
+    def part(self, start: int, count: int) -> DeviceArray:
+        _, height, width, channels = self.shape
+        address = self.address + start * height * width * channels
+        return DeviceArray(address, (count, height, width, channels), self.producer)
+
+
+@dataclass(frozen=True)
+class DeviceImage:
+    """One image on the device, uint8.
+
+    address: of the first channel, in BGR order, of the first pixel. shape: (H, W, 3).
+    strides: [bytes] from a row, a pixel, a channel to the next. owner: keeps the memory alive.
+    producer: stream to wait for before reading; None: the data is ready.
+    """
+
+    address: int
+    shape: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    producer: int | None
+    owner: Any = field(repr=False)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Addresses of its first and its last byte in memory."""
+        reach = [(extent - 1) * stride for extent, stride in zip(self.shape, self.strides)]
+        return self.address + sum(min(0, each) for each in reach), self.address + sum(max(0, each) for each in reach)
+
+
+def facts_of(source: Any) -> dict[str, Any] | None:
+    """What an array on a device says of itself; None for everything else. Raises ImageError if it cannot say it."""
+    try:
+        if hasattr(source, "__dlpack__") and hasattr(source, "detach"):
+            source = source.detach()  # torch: a tensor with a gradient says nothing
+        facts = getattr(source, "__cuda_array_interface__", None)
+    except Exception as error:  # whatever another library raises, of an array that was freed for example
+        raise ImageError(f"{type(source).__name__} cannot be used: {error or type(error).__name__}") from error
+    return facts if isinstance(facts, dict) else None
+
+
+def describe_image(array: Any, facts: dict[str, Any], *, rgb: bool = False) -> DeviceImage:
+    """Check an image (H, W, 3) uint8 in device memory, in any strides; nothing is copied. rgb: its channel order.
+
+    Raises ImageError saying what does not fit.
+    """
+    try:
+        return _described(array, facts, rgb=rgb)
+    except ImageError:
+        raise
+    except (LookupError, TypeError, ValueError) as error:
+        raise ImageError(f"__cuda_array_interface__ of {type(array).__name__} is not valid: {error!r}") from error
+
+
+def _described(array: Any, facts: dict[str, Any], *, rgb: bool) -> DeviceImage:
+    shape, kind = tuple(int(size) for size in facts["shape"]), facts["typestr"]
+    if kind != "|u1" or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        advice = ""
+        if len(shape) == 3 and shape[0] == 3:
+            advice = " Channels first: torch .permute(1, 2, 0), CuPy .transpose(1, 2, 0); nothing is copied."
+        elif len(shape) == 3 and shape[2] == 4:
+            advice = " Four channels: image[:, :, :3]; nothing is copied."
+        raise ImageError(f"device array has shape {shape} and type {kind}; expected (H, W, 3) uint8 ('|u1').{advice}")
+    if facts.get("mask") is not None:
+        raise ImageError("masked device arrays are not supported; fill the masked pixels first.")
+    address = int(facts["data"][0] or 0)
+    if address == 0:
+        raise ImageError(f"device array of shape {shape} has no memory; it may have been freed.")
+    rows, pixels, channels = (int(stride) for stride in facts.get("strides") or (shape[1] * 3, 3, 1))
+    if rgb:
+        address, channels = address + 2 * channels, -channels
+    return DeviceImage(address, shape, (rows, pixels, channels), _producer(facts), array)  # type: ignore[arg-type]
 
 
 def describe(array: Any) -> DeviceArray:

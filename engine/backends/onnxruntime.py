@@ -13,7 +13,10 @@ import numpy as np
 from cornernet.engine.arguments import integer, shown
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import Tensor, card_of, check_tensors, run_in_parts, try_smallest
+from cornernet.engine.backends.device_arrays import DeviceImage
 from cornernet.engine.backends.onnx_outline import outline
+from cornernet.engine.backends.ort_binding import AT_ONCE, DeviceRuns
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import install, onnxruntime_problem
 from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
@@ -54,11 +57,16 @@ class OnnxRuntimeBackend:
         ModelError: not an ONNX file, corrupted, without model card, other inputs and outputs than the contract's, or
             a graph that does not run: the smallest canvas is tried.
         BackendError: ONNX Runtime is missing, installed twice, or cannot start.
+
+    On a GPU its input is memory of the device (ort_binding.py), two batches overlap, and with cuda-python and the
+    library of plugins/ it places images itself. Expected, for no GPU was at hand: its CUDA provider has no integer
+    convolutions, so int8 files are slower there than fp16 ones; it searches cuDNN's algorithms anew for each canvas
+    size unless it is told otherwise, providers=[("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})],
+    or resize="fit" leaves only one; and which of equal scores comes first is its own choice.
     """
 
     name = "ONNX Runtime"
     reason = ""
-    in_flight = 1
 
     def __init__(
         self, path: str | Path, *, providers: Sequence[Provider] | None = None, threads: int | None = None
@@ -83,7 +91,15 @@ class OnnxRuntimeBackend:
         check_tensors(inputs, outputs, self.card, self.path)
         (self.images,) = inputs
         self.precision = self.card.precision
-        self._try_it()
+        device = _device_of(self._session)
+        names = self.card.detection_outputs
+        self._device = None if device is None else DeviceRuns(self._session, device, _new_input, names)
+        self.in_flight = 1 if device is None else AT_ONCE
+        try:
+            self._try_it()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def active_providers(self) -> list[str]:
@@ -99,10 +115,32 @@ class OnnxRuntimeBackend:
         """See `Backend.run`. Raises BackendError if ONNX Runtime fails, for example for lack of memory."""
         return run_in_parts(self._run, canvases, self.images.shape[0])
 
-    def _run(self, canvases: np.ndarray, options: ort.RunOptions | None = None) -> Outputs:
-        session = self._require_session()
+    @property
+    def places_views(self) -> bool:
+        """Whether images may be placed on the device: on a GPU, with cuda-python and the project's kernels."""
+        return self._device is not None and self._device.places_views
+
+    def run_views(self, packed: Packed) -> Outputs:
+        """`run` for canvases that are placed on the GPU. Raises as `run`."""
+        return run_in_parts(self._run, packed, self.images.shape[0])
+
+    def check_image(self, image: DeviceImage) -> None:
+        """Raises ImageError if the image does not lie on the device of the model, whole."""
+        assert self._device is not None
+        self._device.check_image(image)
+
+    def allocate(self, size: int) -> np.ndarray:
+        """(size,) uint8; page-locked where the model runs on a GPU and cuda-python is there. Freed by `close`."""
+        return np.empty(size, np.uint8) if self._device is None else self._device.allocate(size)
+
+    def _run(self, canvases: np.ndarray | Packed, options: ort.RunOptions | None = None) -> Outputs:
+        session, device = self._require_session(), self._device
         try:
+            if device is not None:
+                return device.run(canvases, options)
             outputs = session.run(list(self.card.detection_outputs), {INPUT: np.ascontiguousarray(canvases)}, options)
+        except BackendError:
+            raise
         except Exception as error:  # the binding raises a dozen types that share no base of their own
             raise BackendError(
                 f"ONNX Runtime failed on canvases {canvases.shape} with {', '.join(session.get_providers())}: {error}"
@@ -110,8 +148,10 @@ class OnnxRuntimeBackend:
         return named_outputs(outputs)
 
     def close(self) -> None:
-        """Free the session. `run` fails afterwards."""
-        self._session = None
+        """Wait for what runs on a device, free the session. `run` fails afterwards. May be called twice."""
+        device, self._device, self._session = self._device, None, None
+        if device is not None:
+            device.close()
 
     def _require_session(self) -> ort.InferenceSession:
         session = self._session
@@ -179,6 +219,18 @@ class OnnxRuntimeBackend:
             raise ModelError(f"{self.path}: the graph cannot be run: {why}") from error
         finally:
             watchdog.cancel()
+
+
+def _device_of(session: ort.InferenceSession) -> tuple[str, int] | None:
+    """Kind and number of the device that a session computes on, for a binding; None for the CPU."""
+    for provider, options in session.get_provider_options().items():
+        if provider in ON_GPU:
+            return "cuda", int(options.get("device_id", 0))
+    return None
+
+
+def _new_input(kind: str, number: int, shape: Sequence[int]) -> ort.OrtValue:
+    return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.uint8, kind, number)
 
 
 def _tensor(value: Any) -> Tensor:

@@ -19,9 +19,11 @@ import numpy as np
 
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.cuda_memory import PinnedBuffer
+from cornernet.engine.backends.cuda_placing import check_addresses, placing_launchers
 from cornernet.engine.backends.cuda_runtime import Cuda
-from cornernet.engine.backends.device_arrays import DeviceArray, describe
+from cornernet.engine.backends.device_arrays import DeviceImage, describe
 from cornernet.engine.backends.engine_card import read_engine_card, why_it_does_not_load
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.backends.rtx_kernels import KernelCache, default_file
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.backends.trt_loading import (
@@ -33,7 +35,7 @@ from cornernet.engine.backends.trt_loading import (
     verdict_rtx,
 )
 from cornernet.engine.backends.trt_plan import Plan, read_plan
-from cornernet.engine.backends.trt_worker import GpuTimes, Worker
+from cornernet.engine.backends.trt_worker import Canvases, GpuTimes, Worker, part_of
 from cornernet.engine.errors import BackendError, ImageError, ModelError
 
 log = logging.getLogger("cornernet.tensorrt")
@@ -97,6 +99,7 @@ class TensorRTBackend:
         self._kernels = KernelCache(kernel_cache or default_file(self.facts))
         self._runs_code_of_engine = plugins == IN_THE_ENGINE
         library = load_plugins(self._api, self._cuda, self.facts, self.path, plugins)
+        self._launchers = placing_launchers(self._cuda, library)
         with self._cuda.current():
             self._runtime, self._plan = self._deserialize(library)
             self._release(self._acquire())
@@ -154,16 +157,21 @@ class TensorRTBackend:
         """The same for an array on the GPU with `__cuda_array_interface__` (PyCUDA, CuPy, Numba, PyTorch), which is
         read where it lies. Work of the stream it names, or of the default stream if it names none, is waited for."""
         canvases = describe(array)
-        device = self._cuda.device_of(canvases.address)
-        if device != self._cuda.device:
-            where = "host memory" if device is None else f"the memory of device {device}"
-            raise ImageError(f"the array lies in {where}; expected device {self._cuda.device}, where the engine runs.")
-        if self._cuda.is_in_another_context(canvases.address):
-            raise ImageError(
-                "the array belongs to a CUDA context that is not the device's primary one, so it cannot be read here. "
-                "With PyCUDA: import pycuda.autoprimaryctx in place of pycuda.autoinit or make_context()."
-            )
+        check_addresses(self._cuda, canvases.address)
         return self._run(canvases)
+
+    @property
+    def places_views(self) -> bool:
+        """Whether the kernel that places images is there."""
+        return self._launchers is not None
+
+    def run_views(self, packed: Packed) -> Outputs:
+        """`run` for canvases that are placed on the GPU. Raises as `run`."""
+        return self._run(packed)
+
+    def check_image(self, image: DeviceImage) -> None:
+        """Raises ImageError if the image does not lie on the engine's device, whole, where it can be read."""
+        check_addresses(self._cuda, *image.ends)
 
     def time_on_gpu(self, canvases: np.ndarray, runs: int = 50) -> GpuTimes:
         """Milliseconds that batches of these canvases take on the device, waiting and Python left out."""
@@ -200,7 +208,7 @@ class TensorRTBackend:
                 raise
             self._release(worker)
 
-    def _run(self, canvases: np.ndarray | DeviceArray) -> Outputs:
+    def _run(self, canvases: Canvases) -> Outputs:
         images, height, width = (int(size) for size in canvases.shape[:3])
         parts = []
         with self._borrowed() as worker:
@@ -208,7 +216,7 @@ class TensorRTBackend:
             while done < images:
                 index, batch = choose_profile(self._plan.profiles, (images - done, height, width), self.path)
                 taken = min(images - done, batch)
-                parts.append(worker.run(index, (batch, height, width), _part(canvases, done, taken)))
+                parts.append(worker.run(index, (batch, height, width), part_of(canvases, done, taken)))
                 done += taken
         return parts[0] if len(parts) == 1 else named_outputs([np.concatenate(values) for values in zip(*parts)])
 
@@ -227,7 +235,13 @@ class TensorRTBackend:
         worker = None
         try:
             worker = Worker(
-                self._api, self._cuda, self._plan, graphs=self._graphs, kernels=self._kernels, lent=self._lent
+                self._api,
+                self._cuda,
+                self._plan,
+                graphs=self._graphs,
+                kernels=self._kernels,
+                lent=self._lent,
+                launchers=self._launchers,
             )
             worker.warm_up()
             return worker
@@ -281,11 +295,3 @@ class TensorRTBackend:
             # The order matters to TensorRT: contexts (gone with the workers), engine, runtime.
             self._plan = self._plan._replace(engine=None)
             self._runtime = None
-
-
-def _part(canvases: np.ndarray | DeviceArray, start: int, images: int) -> np.ndarray | DeviceArray:
-    if isinstance(canvases, np.ndarray):
-        return canvases[start : start + images]
-    _, height, width, channels = canvases.shape
-    address = canvases.address + start * height * width * channels
-    return DeviceArray(address, (images, height, width, channels), canvases.producer)

@@ -20,10 +20,12 @@ import numpy as np
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import CONTRACT
 from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream, Timer
+from cornernet.engine.backends.cuda_placing import Placer
 from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
 from cornernet.engine.backends.device_arrays import DeviceArray
 from cornernet.engine.backends.engine_card import Shape
 from cornernet.engine.backends.nvtx_ranges import marked
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.backends.rtx_kernels import KernelCache
 from cornernet.engine.backends.trt_api import TensorRT
 from cornernet.engine.backends.trt_contexts import MAX_GRAPHS, Contexts, GraphKey, Slot
@@ -31,11 +33,16 @@ from cornernet.engine.backends.trt_plan import Plan
 from cornernet.engine.backends.trt_profiling import layer_times
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import INPUT
+from cornernet.plugins.launchers import Launchers
 
 log = logging.getLogger("cornernet.tensorrt")
 
 ALIGNMENT = 256
 """TensorRT's demand on tensor addresses [bytes]."""
+
+
+Canvases = np.ndarray | DeviceArray | Packed
+"""(N, H, W, 3) on the host, on the device, or still to be placed there."""
 
 
 class Source(NamedTuple):
@@ -55,8 +62,8 @@ class GpuTimes(NamedTuple):
 class Worker:
     """Runs one batch at a time. Not thread-safe: a worker is used by whoever holds it.
 
-    lent: page-locked memory that callers may hand in. Raises CudaError if the device has not enough memory; what was
-    taken by then is given back.
+    lent: page-locked memory that callers may hand in. launchers: with them it places images itself. Raises CudaError if
+    the device has not enough memory; what was taken by then is given back.
     """
 
     def __init__(
@@ -68,11 +75,13 @@ class Worker:
         graphs: bool,
         kernels: KernelCache,
         lent: Sequence[PinnedBuffer] = (),
+        launchers: Launchers | None = None,
     ) -> None:
         self._api, self._cuda, self._plan, self._lent = api, cuda, plan, lent
         self._owned: list[Any] = []
         try:
             self._stream = self._own(Stream(cuda))
+            self._placer = None if launchers is None else self._own(Placer(cuda, self._stream, launchers, lent))
             self.contexts = self._own(Contexts(api, cuda, plan, self._stream, own=graphs, kernels=kernels))
             size = max(int(np.prod(profile.max)) * 3 for profile in plan.profiles)
             self._input = self._own(DeviceBuffer(cuda, size))
@@ -95,7 +104,7 @@ class Worker:
             for _ in range(2):
                 self.run(index, profile.opt, np.zeros((*profile.opt, 3), np.uint8))
 
-    def run(self, profile: int, shape: Shape, canvases: np.ndarray | DeviceArray) -> Outputs:
+    def run(self, profile: int, shape: Shape, canvases: Canvases) -> Outputs:
         """Run `canvases` (n, H, W, 3) as a batch of at least `shape` (N, H, W), N >= n; results of the first n images.
 
         Device arrays are read in place, unless the batch must be filled up or TensorRT's alignment is not met: then
@@ -146,9 +155,13 @@ class Worker:
 
             return layer_times(self._api.module, slot.context, execute, runs)
 
-    def _prepare(self, profile: int, shape: Shape, canvases: np.ndarray | DeviceArray) -> tuple[Slot, Source]:
+    def _prepare(self, profile: int, shape: Shape, canvases: Canvases) -> tuple[Slot, Source]:
         slot = self.contexts.place(profile, shape)
         assert slot.shape is not None
+        if isinstance(canvases, Packed):
+            assert self._placer is not None, "no backend without it says that it places views"
+            self._placer.place(canvases, self._input.address)
+            return slot, Source((self._input.address, 0, 0), True)
         source = self._upload_from(canvases, slot.shape) if isinstance(canvases, np.ndarray) else None
         return slot, source or self._take(canvases, slot.shape)  # type: ignore[arg-type]
 
@@ -242,6 +255,10 @@ class Worker:
         while self._owned:
             _quietly(self._owned.pop().free)
         self._plan = self._plan._replace(engine=None)  # the engine must not outlive its runtime
+
+
+def part_of(canvases: Canvases, start: int, count: int) -> Canvases:
+    return canvases[start : start + count] if isinstance(canvases, np.ndarray) else canvases.part(start, count)
 
 
 def _quietly(give_back: Callable[[], None]) -> None:

@@ -45,6 +45,10 @@ def resize(image: np.ndarray, size: tuple[int, int], *, antialias: bool) -> np.n
     height, width = size
     if image.shape[:2] == size:
         return image
-    shrinks = min(height / image.shape[0], width / image.shape[1]) < 0.5
-    method = cv2.INTER_AREA if antialias and shrinks else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if averages_areas((image.shape[0], image.shape[1]), size, antialias) else cv2.INTER_LINEAR
     return cv2.resize(image, (width, height), interpolation=method)
+
+
+def averages_areas(image: tuple[int, int], size: tuple[int, int], antialias: bool) -> bool:
+    """Whether `resize` of an image of this (height, width) [px] to `size` averages areas."""
+    return antialias and min(size[0] / image[0], size[1] / image[1]) < 0.5

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from typing import Protocol as Interface
 
 import numpy as np
 
-from cornernet.engine.arguments import choice, flag, number
+from cornernet.engine.arguments import choice, flag, number, shown
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Outputs
 from cornernet.engine.errors import ImageError
@@ -178,3 +178,10 @@ def batches(views: Sequence[View], batch_size: int) -> Iterator[list[View]]:
     for members in groups.values():
         for start in range(0, len(members), batch_size):
             yield members[start : start + batch_size]
+
+
+def factors(scales: object) -> tuple[float, ...]:
+    """The `scales` of a Detector. Raises TypeError for what is no sequence; `ViewPlan` judges the numbers."""
+    if isinstance(scales, str | bytes) or not isinstance(scales, Iterable):
+        raise TypeError(f"scales={shown(scales)}; expected one or more factors, such as (0.5, 1.0)")
+    return tuple(np.asarray(scales, dtype=object).ravel()) if isinstance(scales, np.ndarray) else tuple(scales)

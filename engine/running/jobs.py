@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.stages import Batch, Loaded
 
@@ -29,10 +30,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Job:
-    """A batch on its way to the model, complete in `canvases` once `placed` is done."""
+    """A batch on its way to the model, in `memory`; complete once `placed` is done."""
 
     window: Window
     batch: Batch
     memory: np.ndarray
-    canvases: np.ndarray
-    placed: Future[None]
+    placed: Future[np.ndarray | Packed]

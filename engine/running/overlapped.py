@@ -25,6 +25,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 import numpy as np
 
 from cornernet.engine.backends.contract import batches_in_flight, computes_on_cpu
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.reading.images import ImageSource
 from cornernet.engine.reading.video import Frame
 from cornernet.engine.results.detections import Detections
@@ -45,8 +46,8 @@ class Pipeline:
     """One run over one source. `results` may be called once.
 
     Memory: the images that were read and are not placed yet have at most `stages.max_pixels` pixels, and one picture a
-    worker more; at most `window + prefetch` images are anywhere between the source and the caller; the canvases of at
-    most `in_flight + 2` batches exist.
+    worker more; at most `window + prefetch` images are anywhere between the source and the caller; the canvases (or the
+    images that a device makes them of) of at most `in_flight + 2` batches exist.
 
     batch_size: canvases that the model gets at once. window: images looked at together, so that equal canvases meet.
     prefetch: images read ahead of a window. workers: threads that read, place and finish.
@@ -237,22 +238,20 @@ class Pipeline:
 
     def _send(self, window: Window, batches: list[Batch]) -> None:
         for batch in batches:
-            shape = (len(batch), *batch[0].placement.canvas, 3)
             self._lent.put(None)
-            size = int(np.prod(shape)) * self._stages.dtype.itemsize
-            memory = self._memory.borrow(size)
-            canvases = memory[:size].view(self._stages.dtype).reshape(shape)
-            placed = self._pool.submit(self._place, window, batch, canvases)
-            self._ready.put(Job(window, batch, memory, canvases, placed))
+            memory = self._memory.borrow(self._stages.bytes_to_place(batch, window.images))
+            placed = self._pool.submit(self._place, window, batch, memory)
+            self._ready.put(Job(window, batch, memory, placed))
 
-    def _place(self, window: Window, batch: Batch, canvases: np.ndarray) -> None:
+    def _place(self, window: Window, batch: Batch, memory: np.ndarray) -> np.ndarray | Packed:
         with opencv_alone():
-            self._stages.place(batch, window.images, canvases)
+            placed = self._stages.place(batch, window.images, memory)
         with self._counting:
             window.to_place -= 1
             last = window.to_place == 0 and window.looks == self._stages.looks
         if last:
             self._let_go(window)
+        return placed
 
     def _let_go(self, window: Window) -> None:
         """Of pictures that lie on all their canvases."""
@@ -270,8 +269,7 @@ class Pipeline:
         job = self._ready.get()
         if job is None:
             return
-        job.placed.result()
-        self._stages.run(job.batch, job.window.images, job.canvases)
+        self._stages.run(job.batch, job.window.images, job.placed.result())
         self._memory.give_back(job.memory)
         self._lent.get()
         with self._counting:

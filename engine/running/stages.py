@@ -8,18 +8,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from cornernet.engine.backends import Backend, named_outputs
-from cornernet.engine.backends.contract import check_detections, takes_float
+from cornernet.engine.backends.contract import check_detections, places_views, takes_float
+from cornernet.engine.backends.device_arrays import DeviceImage, describe_image, facts_of
+from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
+from cornernet.engine.reading.headers.header import check_size
 from cornernet.engine.reading.images import ImageSource, Rules, read_reduced
+from cornernet.engine.reading.packing import Pixels, pack, packed_bytes
 from cornernet.engine.reading.video import Frame
 from cornernet.engine.reading.views import Decode, Found, Looks, View, batches
 from cornernet.engine.results.detections import Detections
@@ -32,13 +37,14 @@ log = logging.getLogger("cornernet.running")
 class Loaded:
     """An image that was read, or the reason why not; then what the model said of its views.
 
-    pixels: (H, W, 3) uint8 BGR, or as much smaller as the decoder made it; None once it lies on its canvases.
+    pixels: (H, W, 3) uint8 BGR, or as much smaller as the decoder made it; None once it lies on its canvases. On the
+        device, if that is where it came from and the backend places it there.
     size: (height, width) [px] of the image itself.
     """
 
     index: int
     source: ImageSource
-    pixels: np.ndarray | None = None
+    pixels: Pixels | None = None
     size: Size | None = None
     error: str | None = None
     found: dict[int, Found] = field(default_factory=dict)
@@ -70,6 +76,8 @@ class Stages:
     decode: Decode
     keep_images: bool = False
     """Whether results carry their pictures; they then stay in memory until the result is taken."""
+    device_preprocessing: bool = False
+    """Whether images on the host are placed by the backend too."""
 
     @property
     def looks(self) -> int:
@@ -93,6 +101,9 @@ class Stages:
         """Read one image. Whatever is wrong with it becomes its `error`."""
         index, source = numbered
         try:
+            on_device = self._found_on_device(source)
+            if on_device is not None:
+                return Loaded(index, source, on_device, on_device.shape[:2])
             pixels, size = read_reduced(source, self.rules, reduction=self._reduction)
             return Loaded(index, source, pixels, size)
         except ImageError as error:
@@ -113,17 +124,31 @@ class Stages:
                     loaded.error = str(error)
         return list(batches(views, batch_size))
 
-    def place(self, batch: Batch, window: Sequence[Loaded], canvases: np.ndarray) -> None:
-        """Write the views of `batch` into canvases (n, h, w, 3) of `dtype`."""
-        for canvas, view in zip(canvases, batch, strict=True):
-            pixels = window[view.image].pixels
-            assert pixels is not None
-            self.plan.place(pixels, view.placement, canvas)
+    def bytes_to_place(self, batch: Batch, window: Sequence[Loaded]) -> int:
+        """Host memory that `place` needs for a batch."""
+        if self._is_packed(batch, window):
+            return packed_bytes(pixels for pixels, _ in _placements(batch, window))
+        return int(np.prod((len(batch), *batch[0].placement.canvas, 3))) * self.dtype.itemsize
 
-    def run(self, batch: Batch, window: Sequence[Loaded], canvases: np.ndarray) -> None:
+    def place(self, batch: Batch, window: Sequence[Loaded], memory: np.ndarray) -> np.ndarray | Packed:
+        """The canvases (n, h, w, 3) of a batch, of `dtype`, or what its backend places itself, in memory (bytes,)."""
+        views = _placements(batch, window)
+        if self._is_packed(batch, window):
+            return pack(views, memory, self.card, self.protocol)
+        size = self.bytes_to_place(batch, window)
+        canvases = memory[:size].view(self.dtype).reshape(len(batch), *batch[0].placement.canvas, 3)
+        for canvas, (pixels, placement) in zip(canvases, views, strict=True):
+            assert isinstance(pixels, np.ndarray), "what lies on a device is packed"
+            self.plan.place(pixels, placement, canvas)
+        return canvases
+
+    def run(self, batch: Batch, window: Sequence[Loaded], placed: np.ndarray | Packed) -> None:
         """Run the model; what it says, or why it failed, goes to the images of the batch."""
         try:
-            raw = self.backend.run(canvases)
+            if isinstance(placed, Packed):
+                raw = self.backend.run_views(placed)  # type: ignore[attr-defined]  # it says that it has it
+            else:
+                raw = self.backend.run(placed)
             check_detections(raw, len(batch), self.card, self.backend.name)
             raw = named_outputs([np.ascontiguousarray(values) for values in raw])
         except Exception as error:  # BackendError, MemoryError, or what the caller's own backend raises
@@ -149,9 +174,44 @@ class Stages:
             return Detections.failed(loaded.error, **about)
         return Detections(*to_results(self.plan.kept(loaded.seen), self.suppression, self.protocol), **about)
 
+    def _is_packed(self, batch: Batch, window: Sequence[Loaded]) -> bool:
+        return self.device_preprocessing or any(
+            isinstance(pixels, DeviceImage) for pixels, _ in _placements(batch, window)
+        )
+
+    def _found_on_device(self, source: ImageSource) -> DeviceImage | None:
+        """An image that stays on the device. None: it is none, or it is copied to the host as other arrays are, because
+        a result has to carry it or this backend cannot place it. Raises ImageError if it cannot be used."""
+        facts = facts_of(source)
+        if facts is None or self.keep_images or self.looks > 1:  # crops are cut on the host
+            return None
+        if not places_views(self.backend):
+            _say_that_arrays_are_copied(self.backend.name)
+            return None
+        image = describe_image(source, facts, rgb=self.rules.channel_order == "rgb")
+        check_size(*image.shape[:2], "device array", self.max_pixels)
+        self.backend.check_image(image)  # type: ignore[attr-defined]
+        return image
+
     def _reduction(self, image: Size) -> int:
         """1, 2, 4 or 8: how much smaller the decoder may make an image of this size."""
         return self.plan.reduction(image) if self.decode == "fast" and not self.keep_images else 1
+
+
+def _placements(batch: Batch, window: Sequence[Loaded]) -> list[tuple[Pixels, Any]]:
+    views = [(window[view.image].pixels, view.placement) for view in batch]
+    assert all(pixels is not None for pixels, _ in views)
+    return views  # type: ignore[return-value]
+
+
+@cache
+def _say_that_arrays_are_copied(backend: str) -> None:
+    log.warning(
+        "images on the device are copied to the host, because %s does not place them itself. TensorRT engines, weights "
+        'with device="cuda" and ONNX Runtime\'s CUDA provider do, where the library of plugins/ is built: '
+        "cmake -B build && cmake --build build -j2",
+        backend,
+    )
 
 
 def _path_of(source: ImageSource) -> str | None:

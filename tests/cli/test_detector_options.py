@@ -71,3 +71,16 @@ def test_a_higher_threshold_finds_less_and_the_official_views_find_the_same_obje
     assert boxes[0][0] == pytest.approx([10, 20, 60, 90], abs=4)
     assert boxes[1][0] == pytest.approx([40, 8, 100, 60], abs=4)
     assert boxes[2] == []
+
+
+def test_plugins_are_handed_to_an_engine_and_refused_for_any_other_file(model, data, tmp_path, monkeypatch):
+    from cornernet.trainer.deploy import open_model
+
+    seen = {}
+    monkeypatch.setattr(open_model, "open_backend", lambda path, **options: seen.update(options) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        open_model.open_model("any.engine", plugins="engine")
+    assert seen["plugins"] == "engine"
+    for words in (("predict", model, data / "images", "--json", tmp_path / "p.jsonl"), ("evaluate", model, data)):
+        refused = run(*words, "--plugins", "engine")
+        assert refused.exit_code == 1 and "it has no plugins" in refused.output

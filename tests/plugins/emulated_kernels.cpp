@@ -3,3 +3,5 @@
 #include "corner_peaks.cu"
 #include "corner_pool.cu"
 #include "cuda_version.cu"
+#include "host_pointers.h"
+#include "place_views.cu"

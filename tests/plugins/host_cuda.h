@@ -20,6 +20,7 @@
 #define __device__
 #define __global__
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define CUDART_VERSION 13000
 
 struct uint4 {
@@ -37,6 +38,11 @@ enum cudaError_t {
     cudaErrorLaunchFailure = 719
 };
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrComputeCapabilityMajor = 75 };
+enum cudaMemoryType { cudaMemoryTypeUnregistered = 0, cudaMemoryTypeDevice = 2, cudaMemoryTypeManaged = 3 };
+struct cudaPointerAttributes {
+    cudaMemoryType type;
+    int device;
+};
 enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
 using cudaStream_t = struct CUstream_st*;
 struct cudaLaunchAttribute {
@@ -129,6 +135,10 @@ inline int min(int a, int b) { return std::min(a, b); }
 inline int max(int a, int b) { return std::max(a, b); }
 inline int64_t min(int64_t a, int64_t b) { return std::min(a, b); }
 inline int64_t max(int64_t a, int64_t b) { return std::max(a, b); }
+inline double __dmul_rn(double a, double b) { return a * b; }  // compiled with -ffp-contract=off
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
 inline int __popc(unsigned value) { return __builtin_popcount(value); }
 
 // glibc's fmaxf gives NaN for a signalling NaN; a GPU gives the other operand for every NaN.
@@ -162,6 +172,7 @@ inline cluster_group this_cluster() { return {}; }
 cudaError_t cudaGetDevice(int* device);
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, void const* address);
 cudaError_t host_func_attributes(cudaFuncAttributes* attributes);
 cudaError_t host_active_clusters(int* clusters, cudaLaunchConfig_t const* config);
 template <typename K> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, K*) {

@@ -12,6 +12,7 @@
 #include "corner_group.h"
 #include "corner_peaks.h"
 #include "corner_pool.h"
+#include "place_views.h"
 
 extern "C" void host_cuda_configure(unsigned seed, int compute_capability, int multiprocessors);
 
@@ -108,6 +109,27 @@ void groups_are_sorted(int corners, int num_dets) {
         }
 }
 
+// What lies outside the rectangle, on either side, is no memory of this program.
+void places_stay_inside(int rows, int columns, int resized_rows, int resized_columns, int area) {
+    std::vector<uint8_t> const pixels(static_cast<size_t>(rows) * columns * 3, 9);
+    std::vector<CornernetView> views;
+    for (int mirrored = 0; mirrored < 2; ++mirrored) {
+        views.push_back({pixels.data(), 3 * columns, 3, 1, rows, columns, resized_rows, resized_columns, -1, 2,
+            resized_rows, resized_columns, mirrored, area});
+        views.push_back({pixels.data() + pixels.size() - 1, -3 * columns, -3, -1, rows, columns, resized_rows,
+            resized_columns, 3, -2, resized_rows, resized_columns, mirrored, area});
+    }
+    int const height = resized_rows + 2, width = resized_columns + 1;
+    std::vector<uint8_t> canvases(views.size() * height * width * 3);
+    uint8_t const fill[3] = {9, 9, 9};
+    check(cornernet_place_views(
+              views.data(), static_cast<int>(views.size()), canvases.data(), height, width, fill, nullptr)
+              == 0,
+        "place_views launches");
+    check(std::all_of(canvases.begin(), canvases.end(), [](uint8_t value) { return value == 9; }),
+        "a grey image on grey is grey everywhere");
+}
+
 }  // namespace
 
 int main() {
@@ -120,6 +142,12 @@ int main() {
         peaks_are_sorted(2, 96, 64, 1000, 1);
         for (int corners : {1, 33, 100}) groups_are_sorted(corners, 100);
         groups_are_sorted(100, 3840);
+        for (auto [rows, columns] : {std::pair{1, 1}, {7, 40}, {66, 33}, {20, 90}})
+            for (int area = 0; area < 2; ++area) {
+                places_stay_inside(rows, columns, 20, 30, area);
+                places_stay_inside(rows, columns, 1, 1, area);
+                places_stay_inside(rows, columns, rows, columns, area);
+            }
     }
     puts(failures == 0 ? "all kernels agree with their definitions" : "some kernels disagree");
     return failures == 0 ? 0 : 1;

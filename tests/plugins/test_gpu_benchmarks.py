@@ -1,5 +1,6 @@
 """The GPU benchmark and check scripts, as far as a machine without a GPU can run them."""
 
+import ctypes
 import importlib.util
 import json
 import sys
@@ -10,7 +11,7 @@ import pytest
 from emulation import PretendedDevice
 from tensorrt_rig import Rig
 
-from cornernet.benchmarks import engine_times, gpu_check, kernel_checks, kernels
+from cornernet.benchmarks import engine_times, gpu_check, kernel_checks, kernels, placing_times
 from cornernet.benchmarks.gpu_parts import COMMANDS, Part, parts
 from cornernet.plugins.driver import Driver, DriverError
 
@@ -57,14 +58,15 @@ def has_gpu() -> bool:
 
 
 @pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
-def test_without_a_gpu_both_scripts_say_so_and_exit_with_code_2(monkeypatch, tmp_path, capsys):
+def test_without_a_gpu_all_scripts_say_so_and_exit_with_code_2(monkeypatch, tmp_path, capsys):
     library = tmp_path / "library.so"
     library.touch()
     monkeypatch.setenv("CORNERNET_PLUGINS_LIBRARY", str(library))
     assert kernels.main([]) == 2
     assert gpu_check.main([]) == 2
+    assert placing_times.main([]) == 2
     said = capsys.readouterr().err
-    assert said.count("needs an NVIDIA GPU") == 2
+    assert said.count("needs an NVIDIA GPU") == 3
 
 
 def run(part: Part, folder: Path, **options) -> gpu_check.Outcome:
@@ -72,9 +74,12 @@ def run(part: Part, folder: Path, **options) -> gpu_check.Outcome:
 
 
 def test_a_part_whose_software_is_missing_is_not_run_and_says_what_it_needs(tmp_path):
-    outcome = run(Part("x", ["true"], 5, ["no-such-program", "module no_such_module", "file no-such-file"]), tmp_path)
+    outcome = run(
+        Part("x", ["true"], 5, ["no-such-program", "module no_such_module", "file no-such-file", "provider No"]),
+        tmp_path,
+    )
     assert outcome.status == "not run"
-    assert outcome.why == "needs no-such-program, module no_such_module, file no-such-file"
+    assert outcome.why == "needs no-such-program, module no_such_module, file no-such-file, provider No"
 
 
 def test_a_part_that_fails_hangs_or_finds_no_time_left_is_reported(tmp_path):
@@ -138,11 +143,44 @@ def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(e
     monkeypatch.setattr(kernel_checks, "POOL_SHAPES", kernel_checks.POOL_SHAPES[:2])
     monkeypatch.setattr(kernel_checks, "PEAK_SHAPES", kernel_checks.PEAK_SHAPES[:1])
     monkeypatch.setattr(kernel_checks, "GROUP_SLOTS", kernel_checks.GROUP_SLOTS[:1])
+    monkeypatch.setattr(kernel_checks, "PLACE_SIZES", kernel_checks.PLACE_SIZES[:2])
     assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 0
     passed = len(json.loads(file.read_text()))
     monkeypatch.setattr("oracles.corner_group", lambda *sides, num_dets: [np.float32(7)] * 5)
     assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 1
     assert f"{passed - 1} checks passed, 1 failed" in capsys.readouterr().out
+
+
+def test_the_placing_kernel_is_timed_to_a_full_row(emulated, tmp_path):
+    file = tmp_path / "rows.json"
+    assert placing_times.main(["--rehearse", "--json", str(file)]) == 0
+    first, second = json.loads(file.read_text())
+    assert (first["method"], second["method"]) == ("bilinear", "areas")
+    assert first["microseconds"] == 500 and first["gigabytes_per_second"] == 3 * 2 * (24 * 32 + 40 * 40) / 500 / 1000
+
+
+@pytest.mark.slow
+def test_images_on_the_device_are_compared_with_those_of_the_host_and_a_difference_is_seen(
+    monkeypatch, capsys, tmp_path
+):
+    pytest.importorskip("torch")
+    from cornernet.benchmarks import device_images
+
+    file = tmp_path / "rows.json"
+    assert device_images.main(["tiny", "--rehearse", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())
+    assert [row["array"] for row in rows] == ["host", "emulated", "host, placed on the device"] * 3
+    assert all(
+        row["images_per_second"] > 0 and row["largest_score_difference"] == row["largest_box_difference_px"] == 0
+        for row in rows
+    )
+
+    def paint_it_grey(launchers, packed, *, canvases, **where):
+        ctypes.memset(canvases, 77, int(np.prod(packed.shape)))
+
+    monkeypatch.setattr("placing_rig.launch", paint_it_grey)
+    assert device_images.main(["tiny", "--rehearse", "--json", str(file)]) == 1
+    assert "3 comparisons passed, 6 failed" in capsys.readouterr().out
 
 
 def test_times_of_an_engine_are_rows_of_a_file(tmp_path):

@@ -17,6 +17,8 @@ LAUNCHERS = {
     "cornernet_corner_group",
     "cornernet_corner_group_workspace",
     "cornernet_cuda_version",
+    "cornernet_device_of",
+    "cornernet_place_views",
 }
 
 

@@ -13,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cornernet.engine.backends.placing import Packed
+from cornernet.plugins.launchers import Launchers
 from cornernet.trainer.deploy.shape_graphs import ShapeGraphs
+from cornernet.trainer.deploy.tensor_placing import place_views, wait_for_producers
 
 WARM_UP_RUNS = 2
 """Before a recording: cuDNN chooses algorithms and kernels load in the first, neither of which a graph may hold."""
@@ -37,30 +40,51 @@ def page_locked(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 class CudaLane:
-    """Not thread-safe: used by whoever holds it. network: (N, H, W, 3) uint8 on the device -> tensors on the device."""
+    """Not thread-safe: used by whoever holds it. network: (N, H, W, 3) uint8 on the device -> tensors on the device.
 
-    def __init__(self, network: Callable[[Tensor], tuple[Tensor, ...]], device: torch.device, *, graphs: bool) -> None:
-        self._network, self._device = network, device
+    launchers: the kernels, with which images can be placed on the device.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], tuple[Tensor, ...]],
+        device: torch.device,
+        *,
+        graphs: bool,
+        launchers: Launchers | None = None,
+    ) -> None:
+        self._network, self._device, self._launchers = network, device, launchers
         # The graphs of a lane never run at the same time, so they compute in the same memory; other lanes have theirs.
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)
         self._graphs = ShapeGraphs(self._record) if graphs else ShapeGraphs(self._record, room=0)
         self._staging = torch.empty(0, dtype=torch.uint8)
 
-    def run(self, canvases: np.ndarray) -> list[np.ndarray]:
-        """(N, H, W, 3) uint8 -> the outputs on the host. Page-locked canvases are uploaded from where they lie."""
+    def run(self, canvases: np.ndarray | Packed) -> list[np.ndarray]:
+        """(N, H, W, 3) uint8, or what makes them -> the outputs on the host. Page-locked memory is uploaded from where
+        it lies."""
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream), torch.inference_mode():
-            source = self._page_locked(canvases)
             recording = self._graphs.get(tuple(canvases.shape))
             if recording is None:
-                outputs = self._network(source.to(self._device, non_blocking=True))
+                images = torch.empty(tuple(canvases.shape), dtype=torch.uint8, device=self._device)
+                self._write(canvases, images)
+                outputs = self._network(images)
             else:
-                recording.images.copy_(source, non_blocking=True)
+                self._write(canvases, recording.images)
                 recording.graph.replay()
                 outputs = recording.outputs
             downloaded = [page_locked(each.shape, each.dtype).copy_(each, non_blocking=True) for each in outputs]
             self._stream.synchronize()
             return [each.numpy().copy() for each in downloaded]
+
+    def _write(self, canvases: np.ndarray | Packed, images: Tensor) -> None:
+        if isinstance(canvases, np.ndarray):
+            images.copy_(self._page_locked(canvases), non_blocking=True)
+            return
+        assert self._launchers is not None, "no backend without them says that it places views"
+        uploaded = self._page_locked(canvases.memory).to(self._device, non_blocking=True)
+        wait_for_producers(canvases, self._device)
+        place_views(self._launchers, canvases, uploaded, images, stream=self._stream.cuda_stream)
 
     def _page_locked(self, canvases: np.ndarray) -> Tensor:
         given = torch.from_numpy(np.ascontiguousarray(canvases))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cornernet.engine.backends import Backend
-from cornernet.engine.backends.open import Precision, Runtime, open_backend
+from cornernet.engine.backends.open import ENGINE_SUFFIXES, Precision, Runtime, open_backend
 from cornernet.engine.detector import Detector
+from cornernet.engine.errors import ModelError
 from cornernet.engine.installation import require
 
 
@@ -53,13 +54,20 @@ def open_model(
     runtime: Runtime | None = None,
     precision: Precision | None = None,
     device: str | None = None,
+    plugins: str | Path | None = None,
 ) -> Backend:
-    """Any model file, see `open_backend`. compiled: checkpoints through torch.compile. The caller closes the backend.
+    """Any model file, see `open_backend`. compiled: checkpoints through torch.compile. plugins: of a TensorRT engine,
+    see `TensorRTBackend`. The caller closes the backend.
 
     Raises:
         ModelError: the file cannot be used. BackendError: its runtime or the device is missing.
     """
-    options: dict[str, Any] = {"compiled": True} if compiled else {}
+    if plugins is not None and Path(path).suffix.lower() not in ENGINE_SUFFIXES:
+        raise ModelError(
+            f"{path}: it has no plugins, which are the operators of a TensorRT engine; leave that option out"
+        )
+    given = {"compiled": compiled or None, "plugins": plugins}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return open_backend(path, runtime=runtime, precision=precision, device=device, threads=threads, **options)
 
 
@@ -71,10 +79,11 @@ def open_detector(
     precision: Precision | None = None,
     device: str | None = None,
     threads: int | None = None,
+    plugins: str | Path | None = None,
     **settings: Any,
 ) -> Iterator[Detector]:
     """A detector over any model file, closed in the end. `settings`: of `Detector`."""
-    backend = open_model(path, runtime=runtime, precision=precision, device=device, threads=threads)
+    backend = open_model(path, runtime=runtime, precision=precision, device=device, threads=threads, plugins=plugins)
     try:
         with Detector(backend, threads=threads, **settings) as detector:
             yield detector

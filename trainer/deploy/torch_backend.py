@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from cornernet.engine.backends import Outputs, named_outputs
+from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.placing import Packed, check_device, open_launchers
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import ModelCard
 from cornernet.trainer.deploy.cuda_lane import CudaLane
@@ -34,7 +36,7 @@ class TorchBackend:
 
     precision: of the network; the decoder computes in float32, as in a file exported with it. channels_last: the memory
     order in which tensor cores compute; None: on CUDA in 16 bits. compiled: through torch.compile; the first run of a
-    shape compiles. graphs: CUDA graphs; with `compiled` torch makes its own.
+    shape compiles, which takes a minute and a C++ compiler. graphs: CUDA graphs, of compiled networks too.
     Raises BackendError if `device` is not there, or the precision is unknown.
     """
 
@@ -61,6 +63,8 @@ class TorchBackend:
         if channels_last or (channels_last is None and on_gpu and precision != "fp32"):
             deployed = deployed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         kernels = on_gpu and register_cuda_kernels()
+        self._launchers = open_launchers() if kernels else None
+        self._compiled = compiled
         self._network: Callable[[torch.Tensor], CornerPairs] | None = torch.compile(deployed) if compiled else deployed
         self.name = "PyTorch" + " compiled" * compiled + f" {precision}" * (precision != "fp32") + " kernels" * kernels
         self._lanes: queue.LifoQueue[CudaLane] = queue.LifoQueue()
@@ -68,7 +72,7 @@ class TorchBackend:
         self.computes_on_cpu = self.takes_float = not on_gpu
         if on_gpu:
             for _ in range(LANES):
-                self._lanes.put(CudaLane(self._network, self.device, graphs=graphs and not compiled))
+                self._lanes.put(CudaLane(self._network, self.device, graphs=graphs, launchers=self._launchers))
 
     def allocate(self, size: int) -> np.ndarray:
         """(size,) uint8; on a GPU page-locked, so that canvases in it are uploaded without another copy."""
@@ -76,28 +80,54 @@ class TorchBackend:
 
     def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError if PyTorch fails, for example for lack of memory."""
+        return self._run(canvases)
+
+    @property
+    def places_views(self) -> bool:
+        """Whether images may be placed on the device: on a GPU, with the project's kernels."""
+        return self._launchers is not None
+
+    def run_views(self, packed: Packed) -> Outputs:
+        """`run` for canvases that are placed on the GPU. Raises as `run`."""
+        return self._run(packed)
+
+    def check_image(self, image: DeviceImage) -> None:
+        """Raises ImageError if the image does not lie on the device of the network, whole."""
+        assert self._launchers is not None
+        with torch.cuda.device(self.device):
+            check_device(map(self._launchers.device_of, image.ends), torch.cuda.current_device())
+
+    def _run(self, canvases: np.ndarray | Packed) -> Outputs:
         network = self._network
         if network is None:
             raise BackendError("this backend was closed; open another one")
         try:
-            if self.device.type == "cuda":
+            if isinstance(canvases, Packed) or self.device.type == "cuda":
                 return named_outputs(self._run_in_lane(canvases))
             images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
             with torch.inference_mode():
                 return named_outputs([output.cpu().numpy() for output in network(images)])
+        except BackendError:
+            raise
         except RuntimeError as error:
-            raise BackendError(f"PyTorch failed on canvases {canvases.shape} on {self.device}: {error}") from error
+            needs = " (compiled=True needs a C++ compiler, on a GPU Triton)" if self._compiled else ""
+            raise BackendError(
+                f"PyTorch failed on canvases {canvases.shape} on {self.device}: {error}{needs}"
+            ) from error
 
-    def _run_in_lane(self, canvases: np.ndarray) -> list[np.ndarray]:
+    def _run_in_lane(self, canvases: np.ndarray | Packed) -> list[np.ndarray]:
         lane = self._lanes.get()
         try:
+            if self._network is None:  # it was closed meanwhile
+                raise BackendError("this backend was closed; open another one")
             return lane.run(canvases)
         finally:
             self._lanes.put(lane)
 
     def close(self) -> None:
         """Wait for what runs, free the network. `run` fails afterwards."""
-        if self._network is not None and self.device.type == "cuda":
+        network, self._network = self._network, None
+        if network is not None and self.device.type == "cuda":
             for lane in [self._lanes.get() for _ in range(LANES)]:
                 lane.free()
-        self._network = None
+                self._lanes.put(lane)  # for whoever waits for one, to be told

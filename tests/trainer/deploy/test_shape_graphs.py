@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import types
 
 import numpy as np
 import pytest
 import torch
+from fake_backends import make_card
+from placing_rig import emulated_kernels
 
+from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.geometry import place_fit
+from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.reading.packing import pack
+from cornernet.engine.reading.preprocess import place_on_canvas
 from cornernet.trainer.deploy import cuda_lane
 from cornernet.trainer.deploy.cuda_lane import CudaLane
 from cornernet.trainer.deploy.shape_graphs import ShapeGraphs
@@ -76,6 +84,8 @@ def lane(monkeypatch) -> CudaLane:
         return outputs
 
     class Stream:
+        cuda_stream = 0
+
         def __init__(self, device: object) -> None: ...
         def synchronize(self) -> None: ...
 
@@ -90,7 +100,7 @@ def lane(monkeypatch) -> CudaLane:
     ).items():
         monkeypatch.setattr(torch.cuda, name, stand_in)
     monkeypatch.setattr(cuda_lane, "page_locked", lambda shape, dtype: torch.empty(shape, dtype=dtype))
-    return CudaLane(network, torch.device("cpu"), graphs=True)
+    return CudaLane(network, torch.device("cpu"), graphs=True, launchers=emulated_kernels().launchers)
 
 
 def test_a_lane_gives_each_batch_its_own_results_before_and_after_recording(lane):
@@ -105,6 +115,31 @@ def test_a_lane_gives_each_batch_its_own_results_before_and_after_recording(lane
     (recording,) = lane._graphs._kept.values()
     assert recording.graph.replays == 4  # recorded when it came again, replayed from then on
     lane.free()
+
+
+def test_a_lane_places_images_itself_before_and_after_recording(lane, monkeypatch):
+    waited: list[int] = []
+    current = types.SimpleNamespace(wait_stream=lambda stream: waited.append(stream))
+    for name in ("current_stream", "default_stream"):
+        monkeypatch.setattr(
+            torch.cuda, name, lambda device, name=name: current if name == "current_stream" else "default"
+        )
+    monkeypatch.setattr(torch.cuda, "ExternalStream", lambda handle, device: handle)
+    card = make_card(fill=(9, 8, 7))
+    for seed in range(4):
+        images = np.random.default_rng(seed).integers(0, 256, (2, 30, 40, 3), dtype=np.uint8)
+        producer = (None, 1, 77, None)[seed]
+        address, _ = images[1].__array_interface__["data"]
+        sources = [images[0], DeviceImage(address, (30, 40, 3), (120, 3, 1), producer, images)]
+        placement = place_fit((30, 40), (16, 24), DEFAULT).mirror()
+        packed = pack([(each, placement) for each in sources], np.empty(5000, np.uint8), card, DEFAULT)
+        wanted = np.stack([place_on_canvas(image, placement, card, DEFAULT) for image in images])
+        sums, largest = lane.run(packed)
+        np.testing.assert_array_equal(sums, wanted.astype(np.float32).sum(axis=(1, 2, 3)))
+        np.testing.assert_array_equal(largest, wanted.max(axis=(1, 2, 3)))
+    assert waited == ["default", 77]
+    (recording,) = lane._graphs._kept.values()
+    assert recording.graph.replays == 3
 
 
 def test_the_decoder_makes_no_tensor_from_host_values(monkeypatch):

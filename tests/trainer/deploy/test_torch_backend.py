@@ -1,11 +1,13 @@
 """Live weights behind the engine's interface."""
 
+import functools
+
 import numpy as np
 import pytest
 from lively_network import card_of, lively_network
 
 from cornernet.engine.detector import Detector
-from cornernet.engine.errors import BackendError
+from cornernet.engine.errors import BackendError, ModelError
 from cornernet.export.parity import drawn_images
 from cornernet.trainer.deploy.open_model import open_detector
 from cornernet.trainer.deploy.torch_backend import TorchBackend
@@ -89,6 +91,41 @@ def test_memory_it_lends_is_memory_it_runs_from(backend):
     lent[...] = canvases
     assert lent.dtype == np.uint8 and backend.in_flight == 1
     np.testing.assert_array_equal(backend.run(lent).boxes, backend.run(canvases).boxes)
+
+
+def compiles_with(monkeypatch, backend) -> None:
+    """torch.compile with another compiler behind it: what it captures is the same, without minutes of g++."""
+    import torch
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_finds_the_same_and_is_an_option_of_the_detector(weights, monkeypatch):
+    compiles_with(monkeypatch, "eager")
+    images = list(drawn_images(0, 2, 64, 96))
+    settings = {"device": "cpu", "resize": "fit", "size": (64, 96)}
+    with Detector(weights, compiled=True, **settings) as detector, Detector(weights, **settings) as plain:
+        assert detector.backend.name == "PyTorch compiled"
+        for found, wanted in zip(detector.predict(images), plain.predict(images)):
+            assert found.error is None
+            np.testing.assert_array_equal(found.boxes, wanted.boxes)
+
+
+@pytest.mark.slow
+def test_a_compiler_that_fails_is_a_backend_error_that_says_what_it_needs(weights, monkeypatch):
+    def no_compiler(graph, inputs):
+        raise OSError("g++: not found")
+
+    compiles_with(monkeypatch, no_compiler)
+    with Detector(weights, device="cpu", compiled=True, size=(64, 64)) as detector:
+        (found,) = detector.predict(drawn_images(0, 1, 64, 64)[0])
+    assert "g++: not found" in found.error and "compiled=True needs a C++ compiler" in found.error
+
+
+def test_plugins_are_for_engines_only(weights):
+    with pytest.raises(ModelError, match="it has no plugins"), open_detector(weights, plugins="engine"):
+        pass
 
 
 @pytest.fixture

@@ -1,0 +1,117 @@
+"""Views that a backend places by itself, on its device: what `run_views` takes, and how the kernel is given it.
+
+Contract of the kernel: plugins/kernels/place_views.h. engine/reading/packing.py makes these from images.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.errors import BackendError, ImageError
+from cornernet.plugins import library_path
+from cornernet.plugins.launchers import LaunchError, Launchers, View
+
+log = logging.getLogger("cornernet.placing")
+
+
+class ViewToPlace(NamedTuple):
+    """A rectangle of pixels, and where it goes on its canvas.
+
+    address: of channel 0, as the canvas has it, of its first pixel, on the device; `packed`: counted from where
+        `Packed.memory` is uploaded to.
+    strides: [bytes] from a row, a pixel, a channel to the next.
+    source, resized: (rows, columns) [px] of the rectangle, and what it is scaled to; `area`: by averaging areas.
+    top, left: where that begins on the canvas [px]. shown: (rows, columns) [px] of it that are copied.
+    mirrored: the whole canvas is mirrored, left to right.
+    """
+
+    address: int
+    packed: bool
+    strides: tuple[int, int, int]
+    source: tuple[int, int]
+    resized: tuple[int, int]
+    top: int
+    left: int
+    shown: tuple[int, int]
+    mirrored: bool
+    area: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A batch of canvases that are not there yet.
+
+    memory: (bytes,) uint8, the images that lie on the host, to be uploaded in one piece; may be empty.
+    views: one a canvas. images: those on the device, which stay alive with this.
+    canvas: (height, width) [px]. fill: what lies around the images, in the canvas's channel order.
+    """
+
+    memory: np.ndarray
+    views: tuple[ViewToPlace, ...]
+    images: tuple[DeviceImage, ...]
+    canvas: tuple[int, int]
+    fill: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, H, W, 3) of the canvases."""
+        return (len(self.views), *self.canvas, 3)
+
+    @property
+    def producers(self) -> set[int]:
+        """Streams whose work so far has to be waited for before images on the device are read."""
+        return {image.producer for image in self.images if image.producer is not None}
+
+    def part(self, start: int, count: int) -> Packed:
+        return replace(self, views=self.views[start : start + count])
+
+
+def open_launchers(library: Path | None = None) -> Launchers | None:
+    """The kernels, from `library` or from where it is installed; None if it was not built, or before there was this
+    kernel."""
+    library = library or library_path()
+    try:
+        return None if library is None else Launchers(library)
+    except (OSError, AttributeError) as error:
+        log.warning("%s places no images, they are placed on the host: %s. Build it again.", library, error)
+        return None
+
+
+def launch(launchers: Launchers, packed: Packed, *, uploaded: int, canvases: int, stream: int) -> None:
+    """Put the kernel on `stream`: it writes all of `canvases`. uploaded: where `packed.memory` lies on the device.
+
+    Raises BackendError if it cannot be launched.
+    """
+    views = [
+        View(
+            view.address + (uploaded if view.packed else 0),
+            *view.strides,
+            *view.source,
+            *view.resized,
+            view.top,
+            view.left,
+            *view.shown,
+            view.mirrored,
+            view.area,
+        )
+        for view in packed.views
+    ]
+    try:
+        launchers.place_views(views, canvases, packed.canvas, packed.fill, stream=stream)
+    except LaunchError as error:
+        raise BackendError(f"images could not be placed on the device: {error}") from error
+
+
+def check_device(found: Iterable[int | None], device: int) -> None:
+    """Raise ImageError unless every address of an array lies on `device`. found: where each does; None: nowhere."""
+    for each in found:
+        if each != device:
+            where = "host memory, or in memory that was freed" if each is None else f"the memory of device {each}"
+            raise ImageError(f"the array lies in {where}; expected device {device}, where the model runs.")
