@@ -68,7 +68,7 @@ def soak(starts: int, folder: Path, *, seed: int = 0, every: int = 10) -> Counte
     mark = os.environ[_MARK] = uuid.uuid4().hex
     try:
         for start in range(starts):
-            faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True, file=2)
             if start % every == every - 1:
                 ending = _train(shapes, folder / f"run{start}", chance)
             else:
