@@ -1,8 +1,8 @@
 """`make soak-starts`: the processes that prepare batches, begun 200 times and ended in every way there is.
 
 Nothing may hang and no process may be left: each start has a limit of time, after each its processes are looked for.
-Most begin two workers in this process; every tenth is a whole `cornernet train`, told to end at a random moment: Ctrl-C
-or SIGTERM to all of its processes, SIGKILL to the first. Exit code 1 if anything is wrong. Linux only.
+Most begin two workers in this process; every tenth is a whole training, told to end at a random moment: Ctrl-C or
+SIGTERM to all of its processes, SIGKILL to the first. Exit code 1 if anything is wrong. Linux only.
 
     python -m cornernet.benchmarks.start_soak --starts 200
 """
@@ -50,6 +50,19 @@ _ENDINGS = {
 }
 """How a start in this process ends, and what the error says that it ends with."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+_TRAINING = """
+import sys
+from pathlib import Path
+from cornernet.engine.scoring.coco import load_coco
+from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.train import train
+
+shapes, output, workers = sys.argv[1:]
+config = TrainConfig(preset="tiny", size=(64, 64), batch_size=2, epochs=60, workers=int(workers))
+report = train(config, load_coco(Path(shapes), "train"), None, Path(output), device="cpu", quiet=True)
+raise SystemExit(130 if report.interrupted else 0)
+"""
 
 
 class StartError(CornerNetError):
@@ -110,11 +123,9 @@ def _begin(data: CocoDataset, ending: str) -> str:
 def _train(shapes: Path, output: Path, chance: random.Random) -> str:
     """A whole training in a session of its own."""
     number, moment, mark = chance.choice(_SIGNALS), chance.uniform(0, 20), uuid.uuid4().hex
-    options = ["--preset", "tiny", "--size", "64x64", "--batch-size", "2", "--epochs", "60", "--device", "cpu"]
-    command = [sys.executable, "-m", "cornernet", "train", shapes, "-o", output, *options, "--val-split", "none"]
     training = subprocess.Popen(
-        [*map(str, command), "--workers", str(WORKERS)], env={**os.environ, _MARK: mark}, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", _TRAINING, shapes, output, str(WORKERS)], env={**os.environ, _MARK: mark},
+        start_new_session=True, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         training.wait(moment)

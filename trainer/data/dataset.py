@@ -259,7 +259,7 @@ def train_loader(dataset: CornerDataset, sampler: EpochSampler, *, workers: int 
         sampler=sampler,  # type: ignore[arg-type]
         collate_fn=_as_it_is,
         num_workers=workers,
-        multiprocessing_context=start_context() if workers else None,
+        multiprocessing_context=start_context(__name__) if workers else None,
         prefetch_factor=AHEAD if workers else None,
         worker_init_fn=begin_worker,
         persistent_workers=workers > 0,

@@ -54,12 +54,12 @@ def _room(batch_bytes: int) -> int:
     return max(0, shutil.disk_usage(_SHARED_MEMORY).free // max(1, batch_bytes) - 2) // AHEAD
 
 
-def start_context() -> BaseContext:
-    """The way in which workers begin."""
+def start_context(module: str) -> BaseContext:
+    """The way in which workers begin. `module` holds what they run, and is imported once, not once a worker."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cornernet.trainer.data.dataset"])  # torch is imported once, not once a worker
+    context.set_forkserver_preload([module])
     return context
 
 
