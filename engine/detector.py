@@ -15,26 +15,21 @@ from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from cornernet.engine.arguments import choice, integer, shown
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
+from cornernet.engine.backends.backend_options import BackendOptions
 from cornernet.engine.backends.contract import batches_in_flight
 from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
 from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS
-from cornernet.engine.reading.images import (
-    ChannelOrder,
-    ImageSource,
-    Rules,
-    expand_sources,
-    is_one_image,
-)
+from cornernet.engine.reading.images import ChannelOrder, ImageSource, Rules, expand_sources, is_one_image
 from cornernet.engine.reading.video import Video, is_video
 from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.results.detections import Detections
@@ -121,7 +116,7 @@ class Detector:
         runtime: Runtime | None = None,
         precision: Precision | None = None,
         device: str | None = None,
-        **backend_options: Any,
+        **backend_options: Unpack[BackendOptions],
     ) -> None:
         self.protocol: Protocol = find_protocol(protocol, canvas=canvas)
         choice("decode", decode, ("exact", "fast"))
