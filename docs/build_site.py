@@ -73,7 +73,7 @@ def render(output: Path) -> list[str]:
     """`output`/pages -> `output`/site; what is wrong with it, or nothing."""
     settings = (ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8").replace("@ROOT@", ROOT.as_posix())
     _write(output / "zensical.toml", settings)
-    command = [Path(sys.executable).parent / "zensical", "build", "--strict", "--clean"]
+    command = [str(Path(sys.executable).parent / "zensical"), "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=output, capture_output=True, text=True)
     if done.returncode:
         said = re.sub(r"\x1b\[[\d;]*m", "", done.stdout + done.stderr)

@@ -78,8 +78,8 @@ def test_a_broken_link_fails_the_build(build_site, tmp_path, monkeypatch, link):
     settings = (ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8")
     (tmp_path / "root" / "docs").mkdir(parents=True)
     alone = re.sub(r"^nav = \[.*?^\]$", "", settings, flags=re.DOTALL | re.MULTILINE)
-    units = f"{ROOT.as_posix()}/docs/docstring_units.py"
-    (tmp_path / "root/docs/zensical.toml").write_text(alone.replace("@ROOT@/docs/docstring_units.py", units))
+    units = f"{ROOT.as_posix()}/docs/docstring_marks.py"
+    (tmp_path / "root/docs/zensical.toml").write_text(alone.replace("@ROOT@/docs/docstring_marks.py", units))
     monkeypatch.setattr(build_site, "ROOT", tmp_path / "root")
     pages = tmp_path / "pages"
     pages.mkdir()

@@ -63,6 +63,26 @@ def test_the_python_pages_have_all_that_is_public_each_name_once():
 
 
 @pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("A size [px], `found[0]`, [a link](x.md).", "A size \\[px], `found[0]`, [a link](x.md)."),
+        ("boxes   (n, 4) [px]\nscores  (n,)", "    boxes   (n, 4) [px]\n    scores  (n,)"),
+        (
+            "every: one of so many\n  of them\nnewest: it [s]; None: no",
+            "\n* `every`: one of so many\n    of them\n* `newest`: it \\[s]; None: no",
+        ),
+        ("First.\n\n    from x import y[0]", "First.\n\n    from x import y[0]"),
+        ("Args:\n    size: of it [px]\n    two: more", "Args:\n    size: of it \\[px]\n    two: more"),
+    ],
+)
+def test_the_layout_of_a_docstring_becomes_marks(written, shown):
+    pytest.importorskip("griffe", reason="needs what makes the site: pip install '.[docs]'")
+    from docstring_marks import marked
+
+    assert marked(written) == shown
+
+
+@pytest.mark.parametrize(
     ("body", "words"),
     [
         ('<a href="b.html#there">x</a> <a href="https://example.com">x</a> <img src="data:image/png;base64,">', None),
