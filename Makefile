@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak lint bench gpu-check gpu-rehearse triton-check clean
+.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak soak-starts lint docs bench gpu-check gpu-rehearse triton-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -60,10 +60,18 @@ MINUTES ?= 10
 soak: $(INSTALLED) $(NATIVE)
 	$(BIN)/python -m cornernet.benchmarks.soak --minutes $(MINUTES)
 
+# The processes that prepare batches: no start hangs, none is left behind.
+STARTS ?= 200
+soak-starts: $(INSTALLED) $(NATIVE)
+	$(BIN)/python -m cornernet.benchmarks.start_soak --starts $(STARTS)
+
 lint: $(INSTALLED) $(NATIVE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy -p cornernet
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/build_site.py
 
 bench: $(INSTALLED) $(NATIVE)
 	$(BIN)/cornernet benchmark quickstart/model.onnx quickstart/run/best.safetensors

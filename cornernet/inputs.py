@@ -19,7 +19,9 @@ Source = Path | str | Video
 """A file, an address, or a video, camera or stream."""
 
 
-def list_sources(given: Sequence[str], *, recursive: bool = False, every: int = 1) -> list[Source]:
+def list_sources(
+    given: Sequence[str], *, recursive: bool = False, every: int = 1, reader: str = "opencv"
+) -> list[Source]:
     """Folders, globs and numbered sequences become their files; a number that is no file is a camera."""
     sources: list[Source] = []
     for word in given:
@@ -30,7 +32,7 @@ def list_sources(given: Sequence[str], *, recursive: bool = False, every: int = 
         else:
             for found in find_files(word, recursive=recursive) or [word]:
                 if is_video(found):
-                    sources.append(Video(found, every=every))
+                    sources.append(Video(found, every=every, reader=reader))
                 else:
                     sources.append(Path(found))  # type: ignore[arg-type]
     return sources

@@ -15,13 +15,14 @@ from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from cornernet.engine.arguments import choice, integer, shown
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
+from cornernet.engine.backends.backend_options import BackendOptions
 from cornernet.engine.backends.contract import batches_in_flight, check_device_preprocessing
 from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size, fit_canvas
@@ -121,7 +122,7 @@ class Detector:
         runtime: Runtime | None = None,
         precision: Precision | None = None,
         device: str | None = None,
-        **backend_options: Any,
+        **backend_options: Unpack[BackendOptions],
     ) -> None:
         self.protocol: Protocol = find_protocol(protocol, canvas=canvas)
         choice("decode", decode, ("exact", "fast"))

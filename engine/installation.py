@@ -26,6 +26,7 @@ EXTRA_OF_PACKAGE = {
     "nvtx": "profile",
     "faster_coco_eval": "fast",
     "supervision": "viz",
+    "av": "video",
     "timm": "backbones",
     "tensorboard": "tensorboard",
     "wandb": "wandb",

@@ -16,6 +16,7 @@ OTHER_PROGRAMS = {
     "--force-reinstall": "pip",
     "--no-deps": "pip",
     "--nproc-per-node": "torchrun",
+    "--shm-size": "docker",
     "--help": "each verb",
     "--format": "nvidia-smi",
     "--query-gpu": "nvidia-smi",

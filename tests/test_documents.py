@@ -24,7 +24,7 @@ PAGES = [
         "plugins/README.md",
     )
 ]
-TOP = r"(?:engine|trainer|export|plugins|benchmarks|tests|cornernet)/"
+TOP = r"(?:engine|trainer|export|plugins|benchmarks|tests|docs|cornernet)/"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = PAGES[0].read_text(encoding="utf-8")
 
@@ -101,7 +101,7 @@ def test_the_readme_lists_each_folder_of_the_code_and_the_folders_in_it():
     inner = {str(path.parent.relative_to(ROOT)) for top in tops for path in (ROOT / top).glob("*/__init__.py")}
     # In cornernet/ the links to the other five are there too.
     inner -= {f"cornernet/{folder}" for folder in FOLDERS}
-    assert folder_rows().keys() - {"tests"} == {*tops, *inner}
+    assert folder_rows().keys() - {"tests", "docs"} == {*tops, *inner}
 
 
 def test_the_readmes_imports_are_those_that_the_architecture_allows():

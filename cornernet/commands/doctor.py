@@ -219,6 +219,7 @@ def _extras() -> list[Finding]:
         ("faster_coco_eval", "evaluates faster"),
         ("matplotlib", "draws charts"),
         ("supervision", "takes our detections"),
+        ("av", "reads videos in more codecs"),
         ("timm", "gives other backbones"),
         ("pycuda", "gives device arrays"),
     )

@@ -26,6 +26,7 @@ from cornernet.options import (
     Scales,
     Threads,
     detector_settings,
+    one_of,
     parse_names,
     parse_threshold,
     parse_words,
@@ -92,6 +93,10 @@ def run(
     recursive: Annotated[bool, typer.Option("--recursive", help="The folders in folders too.")] = False,
     urls: Annotated[bool, typer.Option("--urls", help="Fetch http and https addresses.")] = False,
     every: Annotated[int, typer.Option(min=1, help="Of a video file: one frame of so many.")] = 1,
+    video_reader: Annotated[
+        str,
+        typer.Option(callback=one_of("opencv", "pyav"), help="Of videos and streams. pyav: more codecs (extra video)."),
+    ] = "opencv",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on behind the JSON lines that are there; what failed is tried again.")
     ] = False,
@@ -151,7 +156,7 @@ def run(
     )
     forms = [] if save is None else [str(form) for form in parse_words(save, FORMS, "save")]
     part = "" if shard is None else "-{}of{}".format(*parse_shard(shard))
-    sources = list_sources(images, recursive=recursive, every=every)
+    sources = list_sources(images, recursive=recursive, every=every, reader=video_reader)
     plan = Plan(sources, output, json, forms, show, part, more=resume)
     videos = [source for source in sources if isinstance(source, Video)]
     _check_usage(plan, len(videos), resume)

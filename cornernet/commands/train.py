@@ -29,6 +29,9 @@ def run(
     learning_rate: Annotated[float | None, typer.Option(help="Adam's rate before the schedule lowers it.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16 autocast.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same run.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that prepare batches; default: on a GPU as many as help.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any field of the training configuration.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field, as key=value; may be repeated.")] = None,
     train_split: Annotated[str, typer.Option(help="Split to train on.")] = "train",
@@ -68,6 +71,7 @@ def run(
         "learning_rate": learning_rate,
         "precision": precision,
         "seed": seed,
+        "workers": workers,
         "patience": patience,
     }
     values.update(parse_assignment(text) for text in set_ or [])

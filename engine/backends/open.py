@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
 
 from cornernet.engine.arguments import as_path, choice, is_file, shown, shown_path
 from cornernet.engine.backends import Backend
+from cornernet.engine.backends.backend_options import BackendOptions
 from cornernet.engine.errors import BackendError, ModelError
 from cornernet.engine.installation import has_onnxruntime, onnxruntime_problem
 from cornernet.engine.openers import OPENERS
@@ -31,7 +32,7 @@ def open_backend(
     precision: Precision | None = None,
     device: str | None = None,
     threads: int | None = None,
-    **options: Any,
+    **backend_options: Unpack[BackendOptions],
 ) -> Backend:
     """Load a model file: `.onnx` with ONNX Runtime or OpenVINO, `.engine` or `.plan` with TensorRT, `.safetensors` with
     PyTorch.
@@ -45,13 +46,14 @@ def open_backend(
             "fp16" or "bf16", see `open_weights`.
         device: "cpu", "cuda" or "cuda:1" for the second GPU; None: the runtime's own choice.
         threads: cores of a runtime that computes on the CPU; None: all of them.
-        options: of the backend, see `OnnxRuntimeBackend`, `OpenVinoBackend`, `TensorRTBackend` and `open_weights`; none
-            with "auto".
+        backend_options: see `OnnxRuntimeBackend`, `OpenVinoBackend`, `TensorRTBackend` and `open_weights`; none with
+            "auto".
 
     Raises:
         ModelError: no such file, a file of another kind, or one that the runtime refuses.
         BackendError: the runtime is missing or broken, or cannot compute in this precision.
     """
+    options: dict[str, Any] = {**backend_options}
     path = as_path("path", path)
     choice("runtime", runtime, (None, *get_args(Runtime)))
     choice("precision", precision, (None, *get_args(Precision)))

@@ -210,8 +210,9 @@ def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
     path = Path(os.fsdecode(source))
     try:
         if path.is_dir():
-            next(path.iterdir(), None)  # an error if the directory may not be read
-            raise ImageError(f"{name}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}")
+            folders = any(one.is_dir() for one in path.iterdir())  # an error if the directory may not be read
+            deeper = f". There are folders in it: --recursive, in Python the glob {name}/**/*.jpg" if folders else ""
+            raise ImageError(f"{name}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}{deeper}")
         if glob.has_magic(str(path)) and not path.exists():
             raise ImageError(f"{name}: no file matches")
         if path.exists() and not path.is_file():

@@ -1,4 +1,4 @@
-"""Videos, cameras and network streams as pictures that come one after the other; read by OpenCV, nothing ahead of time.
+"""Videos, cameras and network streams as pictures that come one after the other; nothing is read ahead of time.
 
 A file is read frame by frame. A live source goes on whether we look or not: what is wanted of it is its newest frame.
 """
@@ -16,6 +16,8 @@ from typing import Any, TypeGuard
 import cv2
 import numpy as np
 
+from cornernet.engine.arguments import choice
+from cornernet.engine.installation import require
 from cornernet.engine.printable import printable
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".ts"})
@@ -25,6 +27,9 @@ _STREAM = re.compile(r"(?i)(rtsps?|rtmps?|udp|rtp|srt)://")
 
 TRIES = 5
 """How often a stream that broke is opened again before it counts as ended."""
+
+READERS = ("opencv", "pyav")
+"""What can read them."""
 
 PAUSE_SECONDS = 1.0
 """Before the first of these tries; twice as long before each that follows."""
@@ -52,9 +57,11 @@ class Video:
 
     every: one frame of so many, for a file.
     newest: a thread reads on, and each step gives the newest frame there is; None: for cameras and streams.
+    reader: "opencv", or "pyav" (extra `video`), which knows more formats and codecs. A camera is read by OpenCV.
     tries, pause_seconds: of a live source that breaks.
 
-    Nothing raises while iterating: a source that cannot be opened or breaks ends with a Frame that has an `error`.
+    Raises ValueError, and BackendError if PyAV is not installed. Nothing raises while iterating: a source that cannot
+    be opened or breaks ends with a Frame that has an `error`.
     """
 
     def __init__(
@@ -63,9 +70,10 @@ class Video:
         *,
         every: int = 1,
         newest: bool | None = None,
+        reader: str = "opencv",
         tries: int = TRIES,
         pause_seconds: float = PAUSE_SECONDS,
-        open_capture: Callable[[Any], Any] = cv2.VideoCapture,
+        open_capture: Callable[[Any], Any] | None = None,
     ) -> None:
         if every < 1:
             raise ValueError(f"every={every}; expected at least 1")
@@ -73,7 +81,10 @@ class Video:
         self.live = isinstance(source, int) or _STREAM.match(self.path) is not None
         self._source = source if isinstance(source, int) else self.path
         self._every, self._newest = every, self.live if newest is None else newest
-        self._tries, self._pause, self._open_capture = tries, pause_seconds, open_capture
+        choice("reader", reader, READERS)
+        by_pyav = reader == "pyav" and not isinstance(source, int)
+        self._tries, self._pause = tries, pause_seconds
+        self._open_capture = open_capture or (_pyav() if by_pyav else cv2.VideoCapture)
 
     @property
     def rate(self) -> float:
@@ -192,3 +203,10 @@ class Video:
         finally:
             stop.set()
             thread.join(1.0)  # what blocks in the driver cannot be woken
+
+
+def _pyav() -> Callable[[Any], Any]:
+    require("av", "reading a video with PyAV")
+    from cornernet.engine.reading.pyav_capture import PyavCapture
+
+    return PyavCapture

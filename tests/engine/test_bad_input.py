@@ -82,6 +82,9 @@ def test_a_directory_without_images_says_so(detector, tmp_path):
     results = detector.predict([tmp_path, GOOD])
     assert "no images in this directory" in results[0].error and results[0].path == str(tmp_path)
     assert_found(results[1])
+    assert "--recursive" not in results[0].error
+    (tmp_path / "deep").mkdir()
+    assert f"folders in it: --recursive, in Python the glob {tmp_path}/**/*.jpg" in detector.predict(tmp_path)[0].error
 
 
 def test_an_unreadable_file_type_says_so(detector):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_all_start_methods, get_start_method
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cornernet.engine.errors import DatasetError, ImageError, TrainingError
+from cornernet.engine.errors import CornerNetError, DatasetError, ImageError, TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.reading.preprocess import resize
@@ -25,6 +24,7 @@ from cornernet.engine.scoring.coco import CocoDataset, Sample
 from cornernet.trainer.data.augment import AugmentConfig, augment
 from cornernet.trainer.data.sampler import EpochSampler, Key
 from cornernet.trainer.data.targets import CornerTargets, Radius, corner_targets
+from cornernet.trainer.data.workers import AHEAD, begin_worker, end_workers, received, start_context
 
 _log = logging.getLogger(__name__)
 
@@ -90,10 +90,6 @@ class CornerDataset(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.samples)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For a worker that is not forked: it reads images itself, rather than be sent a gigabyte of them."""
-        return {**self.__dict__, "cache": None}
 
     def crowded(self) -> list[str]:
         """A report line for each image with more objects than the targets have rows."""
@@ -167,8 +163,9 @@ class CornerDataset(Dataset[Batch]):
 class TrainBatches:
     """The batches of a training run, for one of its processes. Report lines go to `report`, each once.
 
-    A batch has no more images than there are: `batch_size`, over all processes, is at most their number. Until `close`,
-    OpenCV has no threads of its own in this process. Raises TrainingError if processes cannot share a batch equally.
+    A batch has no more images than there are: `batch_size`, over all processes, is at most their number. `workers`
+    processes make them (0: this one), which end with `close`; until then OpenCV has no threads of its own in this
+    process. Raises TrainingError if processes cannot share a batch equally.
     """
 
     def __init__(
@@ -180,6 +177,7 @@ class TrainBatches:
         *,
         rank: int = 0,
         world: int = 1,
+        workers: int = 0,
         report: Callable[[str], None] | None = None,
     ) -> None:
         _check_size(config.size, network)
@@ -194,10 +192,8 @@ class TrainBatches:
                 asked = f"{self.batch_size} images instead of the {config.batch_size} asked for"
                 self._tell([f"a batch has {asked}: the data set has {len(data)}"])
         self._sampler = EpochSampler(len(data), self.batch_size, seed=config.seed, rank=rank, world=world)
-        # Before workers fork: one born while another thread holds OpenCV's pool would wait for it for ever.
         self._opencv_threads: int | None = cv2.getNumThreads()
         cv2.setNumThreads(0)
-        start_method = get_start_method(allow_none=True) or get_all_start_methods()[0]  # the first is the default
         dataset = CornerDataset(
             data,
             card,
@@ -206,11 +202,11 @@ class TrainBatches:
             config=config.augment,
             seed=config.seed,
             radius=config.radius,
-            cache_bytes=CACHE_BYTES if start_method == "fork" or not config.workers else 0,
+            cache_bytes=0 if workers else CACHE_BYTES,  # workers read images themselves: none is sent a gigabyte
         )
         if rank == 0:
             self._tell(dataset.crowded())
-        self._loader: DataLoader[Batch] | None = train_loader(dataset, self._sampler, workers=config.workers)
+        self._loader: DataLoader | None = train_loader(dataset, self._sampler, workers=workers)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -218,16 +214,20 @@ class TrainBatches:
 
     def close(self) -> None:
         """End the workers, and give OpenCV its threads back: later work in this process wants them."""
-        self._loader = None
+        if self._loader is not None:
+            end_workers(self._loader)
+            self._loader = None
         if self._opencv_threads is not None:
             cv2.setNumThreads(self._opencv_threads)
             self._opencv_threads = None
 
     def epoch(self, epoch: int, *, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from `first_step` on."""
+        """The batches of an epoch from `first_step` on. Raises DatasetError if there is no image that can be read."""
         assert self._loader is not None, "closed"
         self._sampler.epoch, self._sampler.first_step = epoch, first_step
-        for batch in self._loader:
+        for batch in received(self._loader):
+            if isinstance(batch, CornerNetError):
+                raise batch
             self._tell(batch.problems)
             yield batch
 
@@ -238,18 +238,38 @@ class TrainBatches:
                 self._report(line)
 
 
-def train_loader(dataset: CornerDataset, sampler: EpochSampler, *, workers: int = 0) -> DataLoader[Batch]:
-    """Batches in the sampler's order, made by `workers` processes (0: by this one) that live as long as the loader."""
+class _Shares(Dataset["Batch | CornerNetError"]):
+    """The keys of a batch -> the Batch, or its error: raised in a worker it would arrive as a traceback's text."""
+
+    def __init__(self, dataset: CornerDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, keys: Sequence[Key]) -> Batch | CornerNetError:
+        try:
+            return collate([self.dataset[key] for key in keys])
+        except CornerNetError as error:
+            return error
+
+
+def train_loader(dataset: CornerDataset, sampler: EpochSampler, *, workers: int = 0) -> DataLoader:
+    """Batches, or errors, in the sampler's order, made by `workers` processes (0: by this one) until `end_workers`."""
     return DataLoader(
-        dataset,
-        batch_sampler=sampler,  # type: ignore[arg-type]
+        _Shares(dataset),
+        batch_size=None,
+        sampler=sampler,  # type: ignore[arg-type]
+        collate_fn=_as_it_is,
         num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_one_thread,
+        multiprocessing_context=start_context(__name__) if workers else None,
+        prefetch_factor=AHEAD if workers else None,
+        worker_init_fn=begin_worker,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the loader's own: a resumed run finds the global one as it was
     )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def collate(items: Sequence[Batch]) -> Batch:
@@ -257,11 +277,6 @@ def collate(items: Sequence[Batch]) -> Batch:
     images, targets, problems = zip(*items)
     stacked = CornerTargets(*(torch.stack(column) for column in zip(*targets)))
     return Batch(torch.stack(images), stacked, tuple(line for lines in problems for line in lines))
-
-
-def _one_thread(worker: int) -> None:
-    """Workers are the parallelism; OpenCV's own threads would only get in each other's way."""
-    cv2.setNumThreads(0)
 
 
 def _check_size(size: tuple[int, int], network: NetworkConfig) -> None:

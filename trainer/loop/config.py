@@ -49,7 +49,9 @@ class TrainConfig(BaseModel):
     channels_last: bool = True
     compile: bool = False
     ema_decay: float | None = Field(None, gt=0, lt=1)
-    workers: int = Field(0, ge=0, description="processes that prepare batches; 0: the training process itself")
+    workers: int | None = Field(
+        None, ge=0, description="processes that prepare batches; None: on a GPU as many as help, else none"
+    )
 
     top_k: int | None = Field(None, ge=1, le=1000, description="corners per branch; None: the preset's")
     num_dets: int | None = Field(None, ge=1, le=3840, description="candidate boxes; None: the preset's")

@@ -25,11 +25,12 @@ _patient: list[dist.ProcessGroup] = []
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of `world` processes this one is, and the device it trains on."""
+    """Which of `world` processes this one is, how many of them are on this machine, and the device it trains on."""
 
     rank: int
     world: int
     device: torch.device
+    here: int = 1
 
     @property
     def is_main(self) -> bool:
@@ -73,7 +74,7 @@ def join_ranks(device: str | None = None) -> Ranks:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     if world > 1 and not _patient:
         _patient.append(dist.new_group(backend="gloo", timeout=_PATIENCE))
-    return Ranks(rank, world, chosen)
+    return Ranks(rank, world, chosen, here=int(os.environ.get("LOCAL_WORLD_SIZE", world)))
 
 
 def _chosen_device(asked: str | None, local_rank: int) -> torch.device:

@@ -36,8 +36,8 @@ def explained(resume_file: Path) -> Iterator[None]:
             )
         elif _DEAD_WORKER in text:
             what = (
-                f"a process that prepares batches was killed ({text[:200]}). Mostly memory has run out: fewer workers "
-                "(--set workers=0 has none) or a smaller --batch-size need less."
+                f"a process that prepares batches was killed ({text[:200]}). Mostly memory has run out, in a container "
+                "the shared one (docker run --shm-size): fewer --workers (0: none) or a smaller --batch-size need less."
             )
         elif any(word in text for word in _DEAD_PEER):
             what = f"another process of this training has ended or does not answer; see its own message ({text[:200]})."

@@ -25,6 +25,7 @@ from cornernet.engine.errors import CornerNetError, TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.trainer.data.dataset import Batch, TrainBatches
+from cornernet.trainer.data.workers import automatic_workers
 from cornernet.trainer.loop import resume_file
 from cornernet.trainer.loop.card import make_card
 from cornernet.trainer.loop.config import TrainConfig, learning_rate_at
@@ -129,7 +130,10 @@ class _Run:
         if val_data is not None:
             for note in check_validation(self.card, val_data):
                 self.say(f"validation: {note}")
-        self.batches = TrainBatches(train_data, description, self.card, config, rank=ranks.rank, world=ranks.world)
+        self.batches = TrainBatches(
+            train_data, description, self.card, config,
+            rank=ranks.rank, world=ranks.world, workers=_workers(config, description, ranks),
+        )  # fmt: skip
         self.state = TrainState(
             config, bare, ranks.device, card=self.card, steps_per_epoch=self.batches.steps_per_epoch
         )
@@ -278,3 +282,12 @@ class _Run:
         problem = draw_run(self.output, self.state.deployable, self.card, self.val_data, self.ranks.device)
         if problem is not None:
             self.say(f"the pictures of the run could not all be drawn: {problem}")
+
+
+def _workers(config: TrainConfig, network: NetworkConfig, ranks: Ranks) -> int:
+    if config.workers is not None:
+        return config.workers
+    height, width = config.size
+    cells = -(-height // network.stride) * -(-width // network.stride)
+    numbers = 3 * height * width + 2 * network.num_classes * cells  # the image, and two heatmaps; the rest is small
+    return automatic_workers(ranks.device, 4 * config.batch_size // ranks.world * numbers, trainings=ranks.here)

@@ -9,7 +9,7 @@ import pytest
 from fake_backends import make_card, picture, write_onnx
 from predict_runs import BOX, done, lines_of, run
 
-from cornernet.engine.reading.video import Video
+from cornernet.engine.reading.video import READERS, Video
 from cornernet.sinks.video_file import marked_video
 
 
@@ -105,6 +105,16 @@ def test_a_clip_among_pictures_goes_into_the_folder_with_every_second_frame(mode
     assert (tmp_path / "out/labels/clip-000004.txt").is_file() and (tmp_path / "out/1.jpg").is_file()
     images = json.loads((tmp_path / "out/coco.json").read_text())["images"]
     assert images[1]["file_name"].endswith("clip.avi#2")
+
+
+def test_each_reader_of_videos_can_be_asked_for_and_finds_the_same(model, clip, tmp_path):
+    pytest.importorskip("av", reason="needs PyAV: pip install '.[video]'")
+    found = []
+    for reader in READERS:
+        done("predict", model, clip, "--json", tmp_path / "a.jsonl", "--video-reader", reader)
+        found.append([(line["frame"], line["detections"][0]["box"]) for line in lines_of(tmp_path / "a.jsonl")])
+    assert found[0] == found[1] and len(found[0]) == 7
+    assert run("predict", model, clip, "--json", tmp_path / "a.jsonl", "--video-reader", "ffmpeg").exit_code == 2
 
 
 def test_a_video_of_somebody_else_is_left_alone_and_its_source_too(model, clip, photos, tmp_path):

@@ -1,6 +1,5 @@
 """Batches: a function of seed, epoch and step, whatever makes them and wherever one starts."""
 
-import pickle
 from types import SimpleNamespace
 
 import cv2
@@ -11,7 +10,6 @@ import torch
 from cornernet.engine.errors import DatasetError, TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset, Sample, load_coco
-from cornernet.trainer.data import dataset as dataset_module
 from cornernet.trainer.data.augment import AugmentConfig
 from cornernet.trainer.data.dataset import Batch, CornerDataset, EpochSampler, Key, TrainBatches, collate, train_loader
 from cornernet.trainer.data.shapes import generate_shapes
@@ -28,10 +26,10 @@ def shapes(tmp_path_factory):
     )
 
 
-def make_batches(data, *, report=None, rank=0, world=1, **changes):
-    settings = {"size": (64, 64), "batch_size": 4, "seed": 1, "workers": 0, "radius": "object"}
+def make_batches(data, *, report=None, rank=0, world=1, workers=0, **changes):
+    settings = {"size": (64, 64), "batch_size": 4, "seed": 1, "radius": "object"}
     config = SimpleNamespace(**{**settings, "augment": AugmentConfig(), **changes})
-    return TrainBatches(data, preset("tiny", 3), CARD, config, report=report, rank=rank, world=world)
+    return TrainBatches(data, preset("tiny", 3), CARD, config, report=report, rank=rank, world=world, workers=workers)
 
 
 def assert_same(one: Batch, other: Batch) -> None:
@@ -114,27 +112,14 @@ def test_opencv_gets_its_threads_back(shapes):
     cv2.setNumThreads(2)
     batches = make_batches(shapes, workers=1)
     next(iter(batches.epoch(0)))
-    assert cv2.getNumThreads() == 1  # none of its own: before workers fork
+    assert cv2.getNumThreads() == 1  # none of its own
     batches.close()
     assert cv2.getNumThreads() == 2
     batches.close()
 
 
-def test_images_in_memory_are_not_sent_to_workers_that_are_not_forked(shapes):
-    dataset = CornerDataset(shapes, CARD, size=(64, 64), stride=4)
-    kept = sum(image.nbytes for image in dataset.cache)
-    sent = pickle.dumps(dataset)
-    assert len(sent) < kept / 2
-    for index in range(2):
-        assert_same(pickle.loads(sent)[index], dataset[index])
-
-
-def test_workers_that_are_spawned_make_the_same_batches_and_no_second_copy_of_the_images(shapes, monkeypatch):
-    monkeypatch.setattr(dataset_module, "get_start_method", lambda allow_none: "spawn")
-    batches = make_batches(shapes, workers=1)
-    assert batches._loader.dataset.cache is None
-    for one, other in zip(batches.epoch(0), make_batches(shapes).epoch(0), strict=True):
-        assert_same(one, other)
+def test_workers_read_images_themselves(shapes):
+    assert make_batches(shapes, workers=1)._loader.dataset.dataset.cache is None
 
 
 def test_a_batch_that_processes_cannot_share_equally_is_refused():
@@ -209,9 +194,10 @@ def test_unreadable_images_are_reported_once_and_replaced_always_by_the_same(sha
         assert_same(one, other)
 
 
-def test_a_data_set_of_unreadable_images_is_an_error(shapes):
-    with pytest.raises(DatasetError, match="none of the 3 images"):
-        list(make_batches(broken(shapes, every=True), report=lambda line: None).epoch(0))
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_data_set_of_unreadable_images_is_the_same_error_wherever_it_is_found(shapes, workers):
+    with pytest.raises(DatasetError, match=r"^none of the 3 images can be read\. The first: \S+text\.jpg: [^\n]*$"):
+        list(make_batches(broken(shapes, every=True), report=lambda line: None, workers=workers).epoch(0))
 
 
 def test_an_image_of_another_size_than_annotated_is_not_trained_on(shapes):

@@ -17,7 +17,7 @@ from cornernet.trainer.loop.failures import check_finite, explained
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "smaller --batch-size"),
         (MemoryError(), "smaller --batch-size"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "smaller --batch-size"),
-        (RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"), "workers=0"),
+        (RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly"), "fewer --workers"),
         (RuntimeError("[../pair.cc:553] Connection closed by peer [127.0.0.1]:1234"), "see its own message"),
     ],
 )

@@ -136,6 +136,19 @@ def test_a_finished_run_goes_on_with_more_epochs(shapes, whole, tmp_path):
     assert_same_run(run(shapes, tmp_path / "run", epochs=2, resume=True), whole)
 
 
+@pytest.mark.slow
+def test_batches_that_workers_prepare_make_the_same_run_resumed_with_any_number_of_them(
+    shapes, whole, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(loop, "automatic_workers", lambda *given, **named: asked.append((given, named)) or 2)
+    run(shapes, tmp_path / "run", epochs=1)
+    numbers = 3 * 32 * 32 + 2 * 3 * 8 * 8  # of an image and two heatmaps of three classes
+    assert asked == [((torch.device("cpu"), 2 * 4 * numbers), {"trainings": 1})]
+    assert_same_run(run(shapes, tmp_path / "run", epochs=2, resume=True, workers=1), whole)
+    assert len(asked) == 1
+
+
 def test_other_training_images_are_another_run(shapes, whole, tmp_path):
     run(shapes, tmp_path / "run", epochs=1)
     more = generate_shapes(tmp_path / "more", train=6, val=2, seed=3, size=(64, 64))
