@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.trainer.data.targets import CornerTargets, corner_targets
+from cornernet.trainer.data.targets import MAX_OBJECTS, CornerTargets, Radius, corner_targets
 
 MIN_OVERLAP = 0.5
 """IoU that a corner within the gaussian radius leaves; CornerNet has 0.3."""
@@ -43,7 +43,8 @@ def saccade_targets(
     stride: int,
     attention_strides: tuple[int, ...],
     bounds: tuple[int, int],
-    max_objects: int = 128,
+    radius: Radius = "object",
+    max_objects: int = MAX_OBJECTS,
 ) -> SaccadeTargets:
     """Targets of a square canvas of `side` [px].
 
@@ -64,6 +65,7 @@ def saccade_targets(
             num_classes=num_classes,
             input_size=(side, side),
             map_size=(cells, cells),
+            radius=radius,
             min_overlap=MIN_OVERLAP,
             max_objects=max_objects,
         )
