@@ -102,12 +102,8 @@ def deployed_card(
 ) -> ModelCard:
     """The card of the file. Raises ExportError if it does not describe `network` or no canvas would be legal."""
     config = network.config
-    described = (len(card.class_names), card.stride, card.size_multiple)
-    if described != (config.num_classes, config.stride, config.size_multiple):
-        raise ExportError(
-            f"the card says (classes, stride, size multiple) {described}, but the network has "
-            f"{(config.num_classes, config.stride, config.size_multiple)}. Give the card of this network's checkpoint."
-        )
+    if contradiction := config.contradiction(card):
+        raise ExportError(f"{contradiction}. Give the card of this network's checkpoint.")
     choice("precision", precision, ("fp32", "fp16"))
     choice("outputs", outputs, ("detections", "heads"))
     longest = card.max_size if max_size is None else integer("max_size", max_size, least=-(2**31), most=10**15)

@@ -18,17 +18,27 @@ from cornernet.trainer.import_weights.key_names import Origin, our_name, recogni
 from cornernet.trainer.import_weights.weight_file import read_weight_file
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.cost import count_macs, count_parameters
-from cornernet.trainer.network.presets import NetworkConfig, preset
+from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES, NetworkConfig, preset
 
 _CLASSES_FROM = "heads.0.top_left.heatmap.1.weight"
 _COUNTER = ".num_batches_tracked"
-# 511 x 511 is the size all three projects train at.
+# 511 x 511 is the size all three projects train at, but for CornerNet-Saccade.
 _TRAIN_SIDE = 511
+_PRESETS = {Origin.LITE_SQUEEZE: "squeeze", Origin.LITE_SACCADE: "saccade"}  # the others: hourglass-104
 
 # The official code mirrors corners pixel by pixel, x -> width - 1 - x; mmdetection mirrors edges, as we do.
 _OFFICIAL: dict[str, Any] = {"trained_mirror": "pixels"}
 # CornerNet-Lite tests CornerNet-Squeeze, unlike CornerNet, on the plain view alone (test_flipped is false).
-_SQUEEZE: dict[str, Any] = {**_OFFICIAL, "decoder": Decoder(top_k=20, num_dets=100), "test_mirror": False}
+_SQUEEZE: dict[str, Any] = {**_OFFICIAL, "decoder": PRESET_DECODERS["squeeze"], "test_mirror": False}
+# CornerNet-Saccade sees views and crops of one size.
+_SACCADE: dict[str, Any] = {
+    **_OFFICIAL,
+    "decoder": PRESET_DECODERS["saccade"],
+    "saccade": PRESET_SACCADES["saccade"],
+    "train_size": (255, 255),
+    "max_size": 256,
+    "test_mirror": False,
+}
 # mmdetection: RGB, ImageNet's mean and deviation of 0..255 values, padding of mean colour, corners inside the canvas
 # before pairing, no boxes without area.
 _MMDETECTION: dict[str, Any] = {
@@ -38,7 +48,11 @@ _MMDETECTION: dict[str, Any] = {
     "fill": (124, 116, 104),
     "decoder": Decoder(clamp_corners=True, reject_zero_size=True),
 }
-_CARD_CHANGES = {Origin.LITE_SQUEEZE: _SQUEEZE, Origin.MMDETECTION: _MMDETECTION}  # the others: _OFFICIAL
+_CARD_CHANGES = {
+    Origin.LITE_SQUEEZE: _SQUEEZE,
+    Origin.LITE_SACCADE: _SACCADE,
+    Origin.MMDETECTION: _MMDETECTION,
+}  # the others: _OFFICIAL
 
 
 def import_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
@@ -55,7 +69,7 @@ def import_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
     heatmap = file.tensors.get(file_names.get(_CLASSES_FROM, ""))
     if heatmap is None or heatmap.ndim != 4:
         raise ModelError(f"{path}: {origin.value} without a heatmap head; cannot tell the number of classes.")
-    config = preset("squeeze" if origin is Origin.LITE_SQUEEZE else "hourglass-104", heatmap.shape[0])
+    config = preset(_PRESETS.get(origin, "hourglass-104"), heatmap.shape[0])
     with torch.device("meta"):
         network = CornerNet(config)
     state = _fitting_state(network, file.tensors, file_names, origin, path)
@@ -100,18 +114,19 @@ def _as(tensor: Tensor, like: Tensor) -> Tensor:
 def _card(network: CornerNet, origin: Origin, class_names: tuple[str, ...], path: Path) -> ModelCard:
     config = network.config
     names, ids = _classes(config, class_names)
+    changes = {"train_size": (_TRAIN_SIDE, _TRAIN_SIDE)} | _CARD_CHANGES.get(origin, _OFFICIAL)
+    height, width = changes["train_size"]
     return ModelCard(
         name=config.name,
         class_names=names,
         category_ids=ids,
         stride=config.stride,
         size_multiple=config.size_multiple,
-        train_size=(_TRAIN_SIDE, _TRAIN_SIDE),
         parameters=count_parameters(network).inference,
-        gmacs={f"{_TRAIN_SIDE}x{_TRAIN_SIDE}": round(count_macs(config, _TRAIN_SIDE, _TRAIN_SIDE) / 1e9, 3)},
+        gmacs={f"{height}x{width}": round(count_macs(config, height, width) / 1e9, 3)},
         versions={"cornernet": version("cornernet"), "torch": torch.__version__},
         source=f"{origin.value}, imported from {path.name}",
-        **_CARD_CHANGES.get(origin, _OFFICIAL),
+        **changes,
     )
 
 

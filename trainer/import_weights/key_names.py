@@ -112,10 +112,7 @@ def recognise(names: Iterable[str], *, file: str) -> Origin:
     if _some(names, r"^backbone\.hourglasses\."):
         raise ModelError(f"{file}: already in this project's format; use it as it is, no import needed.")
     if _some(names, r"^att_modules\."):
-        raise ModelError(
-            f"{file}: these are weights of CornerNet-Saccade, which looks at crops chosen by attention maps; this "
-            "engine runs single-pass networks. Import CornerNet or CornerNet-Squeeze instead."
-        )
+        return Origin.LITE_SACCADE
     if _some(names, r"^hg\.hgs\."):
         return Origin.LITE_SQUEEZE if _some(names, r"\.conv_3x3\.") else Origin.LITE_CORNERNET
     if _some(names, r"^backbone\.hourglass_modules\."):

@@ -71,12 +71,8 @@ def load_checkpoint(path: Path | str) -> tuple[CornerNet, ModelCard]:
         )
     card = ModelCard.from_json(metadata[METADATA_KEY], origin=str(path))
     config = _read_config(metadata[NETWORK_KEY], path)
-    described = (len(card.class_names), card.stride, card.size_multiple)
-    if described != (config.num_classes, config.stride, config.size_multiple):
-        raise ModelError(
-            f"{path}: the card says (classes, stride, size multiple) {described}, but the network has "
-            f"{(config.num_classes, config.stride, config.size_multiple)}: the file was damaged or edited."
-        )
+    if contradiction := config.contradiction(card):
+        raise ModelError(f"{path}: {contradiction}: the file was damaged or edited.")
     _check_shapes(config, shapes, path)
     network = CornerNet(config)
     load_weights(network, read_safetensors(path)[1], origin=str(path))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from cornernet.engine.errors import ModelError
-from cornernet.engine.model_card import Decoder
+from cornernet.engine.model_card import Decoder, ModelCard, Saccade
 
 _CHOICES = {
     "block": ("residual", "fire"),
@@ -120,6 +120,17 @@ class NetworkConfig:
     def is_legal_side(self, side_px: int) -> bool:
         """True if a canvas side [px] gives the same map sizes going down and up the network."""
         return side_px > 0 and -side_px % self.size_multiple < self.stride
+
+    def contradiction(self, card: ModelCard) -> str:
+        """What `card` says that is not so of this network; "" if it can be its card."""
+        said = (len(card.class_names), card.stride, card.size_multiple)
+        own = (self.num_classes, self.stride, self.size_multiple)
+        if said != own:
+            return f"the card says (classes, stride, size multiple) {said}, but the network has {own}"
+        if (card.saccade is not None) != self.attention:
+            has, lacks = ("network", "card") if self.attention else ("card", "network")
+            return f"the {has} is that of a Saccade, with attention, the {lacks} is not"
+        return ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; tuples become lists. `attention` is newer than the format: older versions, which refuse
@@ -248,4 +259,16 @@ PRESET_DECODERS = {
     "hourglass-104": Decoder(top_k=100, num_dets=1000),
     "squeeze": Decoder(top_k=20, num_dets=100),  # CornerNet-Lite's configuration
     "tiny": Decoder(top_k=60, num_dets=200),
+    # A crop shows few objects; what it cuts off has its corner in the border cells.
+    "saccade": Decoder(top_k=12, num_dets=12, max_distance=0.3, reject_border=True),
+    "saccade-tiny": Decoder(top_k=12, num_dets=12, max_distance=0.3, reject_border=True),
 }
+
+PRESET_SACCADES = {
+    "saccade": Saccade(),  # CornerNet-Lite's configuration, for canvases of 255 x 255
+    # The same on canvases of 127 x 127: every length half as long, a quarter of the cells.
+    "saccade-tiny": Saccade(
+        view_sizes=(96, 127), reference_bounds=(48, 16), reference_sizes=(96, 32, 12), locations=64
+    ),
+}
+"""Of the presets with attention: how they look twice."""

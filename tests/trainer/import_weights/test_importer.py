@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from cornernet.engine.errors import ModelError
+from cornernet.engine.model_card import Saccade
 from cornernet.engine.protocol import OFFICIAL
 from cornernet.engine.reading.views import mirrors
 from cornernet.trainer.import_weights import import_checkpoint
@@ -65,7 +66,8 @@ def outputs_equal(network: CornerNet, golden, prefix: str, offsets: str) -> None
     for field, values in heads._asdict().items():
         corner = "tl" if field.startswith("top_left") else "br"
         kind = {"heatmap": "heats", "embedding": "tags", "offset": offsets}[field.rsplit("_", 1)[1]]
-        np.testing.assert_allclose(values.numpy(), expected[f"s1.{corner}_{kind}"], atol=1e-4, rtol=0, err_msg=field)
+        last = expected[f"s{network.config.stacks - 1}.{corner}_{kind}"]
+        np.testing.assert_allclose(values.numpy(), last, atol=1e-4, rtol=0, err_msg=field)
 
 
 def as_official(golden, weights):
@@ -186,9 +188,42 @@ def test_a_prefix_less_file_and_half_precision_are_read_too(golden, tmp_path):
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
-def test_saccade_is_recognised_and_refused(golden, tmp_path):
-    with pytest.raises(ModelError, match=r"CornerNet-Saccade.*CornerNet-Squeeze instead"):
-        import_checkpoint(save(hollow(golden, "saccade"), tmp_path / "x.pkl"))
+def test_saccades_card_carries_the_settings_of_cornernet_lite(golden, tmp_path):
+    _, card = import_checkpoint(save(hollow(golden, "saccade"), tmp_path / "CornerNet_Saccade_500000.pkl"))
+    assert (card.name, card.train_size, card.max_size, card.size_multiple) == ("saccade", (255, 255), 256, 32)
+    assert (card.parameters, card.gmacs) == (98_912_809, {"255x255": 96.062})
+    decoder = card.decoder
+    assert (decoder.top_k, decoder.num_dets, decoder.max_distance, decoder.reject_border) == (12, 12, 0.3, True)
+    assert card.saccade == Saccade() and not mirrors(card, OFFICIAL)
+    assert card.source.startswith("CornerNet-Saccade of CornerNet-Lite, imported from")
+
+
+def test_every_official_name_of_a_saccade_is_one_of_ours(golden):
+    with torch.device("meta"):
+        own = set(CornerNet(preset("saccade", 80)).state_dict())
+    names = [name.removeprefix("module.") for name, _, _ in key_list(golden, "saccade")]
+    assert len(names) == 828
+    assert {our_name(name, Origin.LITE_SACCADE) for name in names} == own
+
+
+@pytest.mark.slow
+def test_saccade_weights_give_the_official_maps_and_survive_our_own_format(golden, tmp_path):
+    keys = key_list(golden, "saccade")
+    path = tmp_path / "CornerNet_Saccade_500000.pkl"
+    torch.save(
+        {name: torch.from_numpy(oracles_network.fill(name.removeprefix("module."), shape)) for name, shape, _ in keys},
+        path,
+    )
+    save_checkpoint(tmp_path / "ours.safetensors", *import_checkpoint(path))
+    path.unlink()  # 470 MB
+    network, card = load_checkpoint(tmp_path / "ours.safetensors")
+    assert card.saccade == Saccade()
+    outputs_equal(network, golden, "saccade", "offs")
+    expected = np.load(golden / "f_network" / "saccade_127x127_outputs.npz")
+    with torch.inference_mode():
+        attention = network.last_stack(torch.from_numpy(expected["input"])).attention
+    for level, values in enumerate(attention):
+        np.testing.assert_allclose(values.numpy(), expected[f"s2.att{level}"], atol=1e-4, rtol=0, err_msg=f"{level}")
 
 
 def test_our_own_weights_need_no_import(tmp_path):

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from cornernet.engine.errors import ModelError, TrainingError
-from cornernet.engine.model_card import METADATA_KEY, ModelCard
+from cornernet.engine.model_card import METADATA_KEY, ModelCard, Saccade
 from cornernet.trainer.deploy.open_model import open_model
 from cornernet.trainer.import_weights import import_checkpoint
 from cornernet.trainer.loop.resume_file import save_resume
@@ -143,6 +143,21 @@ def test_a_card_of_another_network_is_refused(tmp_path, network, card, changes):
     path = rewritten(tmp_path / "model.safetensors", network, card, card_json(**changes))
     with pytest.raises(ModelError, match=r"the card says \(classes, stride, size multiple\)"):
         checkpoint.load_checkpoint(path)
+
+
+def test_a_saccades_card_belongs_to_a_network_with_attention_and_none_other(tmp_path, network, card):
+    of_saccade = {"saccade": Saccade(view_sizes=(96,)), "train_size": (96, 96)}
+    path = tmp_path / "model.safetensors"
+    checkpoint.save_checkpoint(path, network, card.model_copy(update=of_saccade))
+    with pytest.raises(ModelError, match="the card is that of a Saccade, with attention, the network is not"):
+        checkpoint.load_checkpoint(path)
+    saccade = CornerNet(preset("saccade-tiny", 2))
+    checkpoint.save_checkpoint(path, saccade, card)
+    with pytest.raises(ModelError, match="the network is that of a Saccade, with attention, the card is not"):
+        checkpoint.load_checkpoint(path)
+    checkpoint.save_checkpoint(path, saccade, card.model_copy(update=of_saccade))
+    loaded, _ = checkpoint.load_checkpoint(path)
+    torch.testing.assert_close(loaded.state_dict(), saccade.state_dict())
 
 
 def test_a_checkpoint_damaged_anywhere_in_its_header_loads_or_is_a_model_error(tmp_path, network, card):
