@@ -92,9 +92,7 @@ def fill_of(card: ModelCard) -> tuple[int, int, int]:
     return (third, second, first) if card.channel_order == "rgb" else card.fill
 
 
-def network_input(
-    canvas: np.ndarray, rng: np.random.Generator, config: AugmentConfig, card: ModelCard
-) -> np.ndarray:
+def network_input(canvas: np.ndarray, rng: np.random.Generator, config: AugmentConfig, card: ModelCard) -> np.ndarray:
     """A canvas (H, W, 3) uint8 BGR in random colours, normalised -> (H, W, 3) float32, channel order of the card."""
     colours = colour_matrix(np.array(cv2.mean(canvas)[:3]) / 255, rng, config)
     return cv2.transform(canvas.astype(np.float32), _normalised(colours, card))

@@ -23,6 +23,7 @@ from cornernet.engine.reading.preprocess import resize
 from cornernet.engine.scoring.coco import CocoDataset, Sample
 from cornernet.trainer.data.sampler import EpochSampler, Key
 from cornernet.trainer.data.sampling import Sampling
+from cornernet.trainer.data.targets import MAX_OBJECTS
 
 _log = logging.getLogger(__name__)
 
@@ -87,11 +88,10 @@ class CornerDataset(Dataset[Batch]):
 
     def crowded(self) -> list[str]:
         """A report line for each image with more objects than the targets have rows."""
-        most = self.sampling.max_objects
         return [
-            f"{sample.path.name}: {count} objects; embedding and offset are learnt for the {most} largest"
+            f"{sample.path.name}: {count} objects; embedding and offset are learnt for the {MAX_OBJECTS} largest"
             for sample in self.samples
-            if (count := int((~sample.crowd).sum())) > most
+            if (count := int((~sample.crowd).sum())) > MAX_OBJECTS
         ]
 
     def __getitem__(self, key: int | Key) -> Batch:
@@ -217,7 +217,9 @@ def train_loader(dataset: CornerDataset, sampler: EpochSampler, *, workers: int 
 def collate(items: Sequence[Batch]) -> Batch:
     """Items of CornerDataset -> a Batch."""
     images, targets, problems = zip(*items)
-    return Batch(torch.stack(images), default_collate(targets), tuple(line for lines in problems for line in lines))
+    return Batch(
+        torch.stack(images), default_collate(list(targets)), tuple(line for lines in problems for line in lines)
+    )
 
 
 def _one_thread(worker: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -18,9 +18,9 @@ from cornernet.trainer.data.crop import (
     random_crop,
     shown,
 )
-from cornernet.trainer.data.sampling import Example
 from cornernet.trainer.data.saccade_targets import saccade_targets
-from cornernet.trainer.data.targets import MAX_OBJECTS, Radius
+from cornernet.trainer.data.sampling import Example
+from cornernet.trainer.data.targets import Radius
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,9 @@ class SaccadeSampling:
     card: ModelCard
     side: int
     stride: int
-    crops: CropConfig = CropConfig()
-    augment: AugmentConfig = AugmentConfig()
+    crops: CropConfig = field(default_factory=CropConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     radius: Radius = "object"
-    max_objects: int = MAX_OBJECTS
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -73,6 +72,5 @@ class SaccadeSampling:
             attention_strides=self.card.saccade.attention_strides,
             bounds=bounds,
             radius=self.radius,
-            max_objects=self.max_objects,
         )
         return Example(network_input(canvas, rng, self.augment, self.card), targets)

@@ -5,14 +5,14 @@ Each kind of network has a way of its own: CornerSampling here, SaccadeSampling 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from cornernet.engine.model_card import ModelCard
 from cornernet.trainer.data.augment import AugmentConfig, augment
-from cornernet.trainer.data.targets import MAX_OBJECTS, Radius, corner_targets
+from cornernet.trainer.data.targets import Radius, corner_targets
 
 _WORTH_SHRINKING = 0.75
 """Images are shrunk on reading if that leaves at most this much of their sides."""
@@ -26,12 +26,7 @@ class Example(NamedTuple):
 
 
 class Sampling(Protocol):
-    """A function of its arguments: the same state of `rng` gives the same example.
-
-    max_objects: rows for embedding and offset in the targets of one picture.
-    """
-
-    max_objects: int
+    """A function of its arguments: the same state of `rng` gives the same example."""
 
     def stored_size(self, full: tuple[int, int]) -> tuple[int, int]:
         """(height, width) [px] at which a picture of this size still shows everything that a sample can."""
@@ -50,9 +45,8 @@ class CornerSampling:
     card: ModelCard
     size: tuple[int, int]
     stride: int
-    config: AugmentConfig = AugmentConfig()
+    config: AugmentConfig = field(default_factory=AugmentConfig)
     radius: Radius = "object"
-    max_objects: int = MAX_OBJECTS
 
     def stored_size(self, full: tuple[int, int]) -> tuple[int, int]:
         """As large as the augmentation, zoomed in most, can show it."""
@@ -71,6 +65,5 @@ class CornerSampling:
             input_size=self.size,
             map_size=(-(-self.size[0] // self.stride), -(-self.size[1] // self.stride)),
             radius=self.radius,
-            max_objects=self.max_objects,
         )
         return Example(view.image, targets)

@@ -86,7 +86,11 @@ def _explain(problem: Mapping[str, Any]) -> str:
     key = ".".join([*outer, last])
     if problem["type"] != "extra_forbidden":
         return f"{key} is {short(problem['input'])}; {problem['msg'].replace('Input should', 'it should')}."
-    parts: dict[str, type[BaseModel]] = {"augment": AugmentConfig, "crops": CropConfig, "saccade_loss": SaccadeLossConfig}
+    parts: dict[str, type[BaseModel]] = {
+        "augment": AugmentConfig,
+        "crops": CropConfig,
+        "saccade_loss": SaccadeLossConfig,
+    }
     fields = parts.get(".".join(outer), TrainConfig).model_fields
     meant = get_close_matches(last, fields, n=1)
     suggestion = f"did you mean {'.'.join([*outer, meant[0]])}? " if meant else ""

@@ -45,10 +45,6 @@ def method_of(network: NetworkConfig, card: ModelCard, config: TrainConfig) -> M
         return Method(sampling, count_objects, partial(corner_loss, **weights))
     unused = sorted(f"augment.{name}" for name in config.augment.model_fields_set & _OF_A_VIEW)
     _refuse(network, set(unused), "are not of crops, which have their own settings, crops.*")
-    if config.size[0] != config.size[1]:
-        raise TrainingError(
-            f"a canvas of {config.size[0]}x{config.size[1]} does not fit {network.name}: its crops are square."
-        )
     crops = SaccadeSampling(card, config.size[0], network.stride, config.crops, config.augment, config.radius)
     return Method(
         crops,

@@ -30,7 +30,7 @@ LOSS_TERMS = ("focal", "pull", "push", "offset", "attention")
 
 
 def plot_losses(metrics: Sequence[dict[str, Any]], output: Path) -> None:
-    """Total loss and its terms (Eq. 8; of a CornerNet-Saccade attention too) over optimiser steps, with the learning rate beneath."""
+    """Total loss and its terms (Eq. 8, and attention) over optimiser steps, with the learning rate beneath."""
     rows = [row for row in metrics if "loss" in row]
     steps = [row["step"] for row in rows]
     figure = _figure((8, 6))

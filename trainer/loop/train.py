@@ -32,8 +32,8 @@ from cornernet.trainer.loop.distributed import Ranks, any_rank, join_ranks, leav
 from cornernet.trainer.loop.failures import check_finite, continuation, explained
 from cornernet.trainer.loop.interrupt import Interrupt, Interrupted
 from cornernet.trainer.loop.logs.open_log import OnMetrics
-from cornernet.trainer.loop.metrics_file import append_metrics, cut_metrics, drop_metrics
 from cornernet.trainer.loop.method import method_of
+from cornernet.trainer.loop.metrics_file import append_metrics, cut_metrics, drop_metrics
 from cornernet.trainer.loop.optimise import optimise, wrap
 from cornernet.trainer.loop.origin import Origin, find_origin, network_of, transfer
 from cornernet.trainer.loop.progress import Progress

@@ -46,6 +46,16 @@ def test_classes_and_sizes_are_varied(drawn):
     assert {len(sample.boxes) for sample in samples} == set(range(1, MAX_OBJECTS + 1))
 
 
+def test_sizes_of_objects_can_be_asked_for(tmp_path):
+    folder = generate_shapes(tmp_path / "sizes", train=12, val=0, seed=2, size=(160, 160), vary=0.1, objects=(4, 100))
+    boxes = np.concatenate([sample.boxes for sample in load_coco(folder, "train").samples])
+    longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    assert longest.min() < 8 and longest.max() > 60
+    assert "objects" in json.loads((folder / "shapes.json").read_text())
+    with pytest.raises(DatasetError, match="2 to 101 px"):
+        generate_shapes(tmp_path / "wrong", size=(160, 160), vary=0.1, objects=(4, 120))
+
+
 def test_some_objects_overlap(drawn):
     def overlapping(boxes):
         return any(
