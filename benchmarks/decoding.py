@@ -22,6 +22,7 @@ import numpy as np
 
 from cornernet.benchmarks.latency.pictures import draw_picture
 from cornernet.engine.detector import Detector
+from cornernet.engine.geometry import Placement
 from cornernet.engine.machine import machine_facts
 from cornernet.engine.reading.images import Rules, read_image, read_reduced
 from cornernet.engine.reading.preprocess import place_on_canvas
@@ -74,7 +75,9 @@ def time_decoding(detector: Detector, repeats: int) -> dict[str, float]:
             for name, reduction in (("exact", lambda size: 1), ("fast", plan.reduction)):
                 start = time.perf_counter()
                 pixels, size = read_reduced(data, Rules(), reduction=reduction)
-                place_on_canvas(pixels, plan.placements(size)[0], detector.card, detector.protocol)
+                placement = plan.placements(size)[0]
+                assert isinstance(placement, Placement)
+                place_on_canvas(pixels, placement, detector.card, detector.protocol)
                 times[name].append((time.perf_counter() - start) * 1000)
     return {name: min(values) for name, values in times.items()}
 

@@ -36,11 +36,12 @@ from cornernet.engine.reading.images import (
     is_one_image,
 )
 from cornernet.engine.reading.video import Video, is_video
-from cornernet.engine.reading.views import Decode, Resize, ViewPlan, canvas_to_fit, mirrors
+from cornernet.engine.reading.views import Decode, Resize
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
 from cornernet.engine.results.thresholds import Threshold, class_labels, score_thresholds
+from cornernet.engine.running.choose_looks import choose_looks
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.overlapped import Pipeline
@@ -78,6 +79,7 @@ class Detector:
         protocol: "default", "official", "mmdetection" or a Protocol: every decision in which they differ.
         mirror: run the mirrored view too; None: as the weights' project tests, see `mirrors` (official CornerNet: yes).
         scales: run the image at each of these factors (with "fit": on the canvas times each) and merge.
+        max_crops: of a CornerNet-Saccade, windows of an image that it looks at more closely; None: as its card says.
         soft_nms: "gaussian", "linear", "hard", or None to keep overlapping boxes.
         merge_exponent: average boxes with those they suppress (official `merge_bbox`, `weight_exp`: 10); None: do not.
         max_per_image: the best so many of each image are kept.
@@ -108,6 +110,7 @@ class Detector:
         protocol: str | Protocol = "default",
         mirror: bool | None = None,
         scales: Sequence[float] = (1.0,),
+        max_crops: int | None = None,
         soft_nms: Method | None = "gaussian",
         merge_exponent: float | None = None,
         max_per_image: int = 100,
@@ -132,18 +135,14 @@ class Detector:
         try:
             suppression = Suppression(
                 method=soft_nms,
+                sigma=self.card.soft_nms_sigma,
                 merge_exponent=merge_exponent,
                 max_per_image=max_per_image,
                 score_threshold=score_thresholds(score_threshold, self.card, self.protocol),
                 labels=class_labels(classes, self.card),
             )
-            plan = ViewPlan(
-                card=self.card,
-                protocol=self.protocol,
-                fit=canvas_to_fit(self.card, self.protocol, resize, size),
-                scales=_factors(scales),
-                mirror=mirrors(self.card, self.protocol, mirror),
-            )
+            plan = choose_looks(self.card, self.protocol, resize, size, _factors(scales), mirror, max_crops)
+            self.protocol = plan.protocol
             self._workers = workers_for(threads)
         except BaseException:  # what was asked for does not suit this model: a device must not stay taken
             if self._owns_backend:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
+from typing import Protocol as Interface
 
 import numpy as np
 
@@ -19,6 +20,17 @@ Size = tuple[int, int]
 
 Mirror = Literal["edges", "pixels"]
 """See `ModelCard.trained_mirror`."""
+
+
+class Placed(Interface):
+    """What the stages ask of one canvas: its size (height, width) [px], and the way back from it."""
+
+    @property
+    def canvas(self) -> Size: ...
+
+    def to_image(self, boxes_canvas: np.ndarray, protocol: Protocol) -> np.ndarray:
+        """Boxes (n, 4) float32 [px, canvas] -> (n, 4) float32 [px, image]."""
+        ...
 
 
 @dataclass(frozen=True)

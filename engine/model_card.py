@@ -36,6 +36,8 @@ HEAD_OUTPUTS = (
     "tl_offset",
     "br_offset",
 )
+ATTENTION_MAPS = ("large_attention", "medium_attention", "small_attention")
+"""What a file of raw maps of a CornerNet-Saccade gives beside HEAD_OUTPUTS."""
 
 LONGEST_SIDE = 16384
 """No card may promise longer canvas sides [px]: one image of this size takes 0.8 GB before the network sees it."""
@@ -95,6 +97,7 @@ class Saccade(_Frozen):
         without, gets a crop that shows it so long [px, canvas].
     max_crops: the best so many are looked at; 0: the views alone.
     locations: attention peaks that the file gives of each level.
+    sigma: of the soft-NMS over the boxes of all views and crops.
     """
 
     view_sizes: tuple[_Side, ...] = Field(default=(192, 255), min_length=1, max_length=16)
@@ -107,6 +110,7 @@ class Saccade(_Frozen):
     reference_sizes: tuple[_Length, _Length, _Length] = (192, 64, 24)
     max_crops: int = Field(default=30, ge=0, le=1000)
     locations: int = Field(default=256, ge=1, le=3840, description="TensorRT's TopK stops at 3840")
+    sigma: float = Field(default=0.7, gt=0, le=100)
 
     @model_validator(mode="after")
     def _descends(self) -> Saccade:
@@ -191,6 +195,16 @@ class ModelCard(_Frozen):
     def detection_outputs(self) -> tuple[str, ...]:
         """Names of what a file that gives detections gives, in order."""
         return OUTPUTS if self.saccade is None else OUTPUTS + ATTENTION_OUTPUTS
+
+    @property
+    def map_outputs(self) -> tuple[str, ...]:
+        """Names of what a file that gives raw maps gives, in order."""
+        return HEAD_OUTPUTS if self.saccade is None else HEAD_OUTPUTS + ATTENTION_MAPS
+
+    @property
+    def soft_nms_sigma(self) -> float:
+        """What the project of the weights suppresses with."""
+        return 0.5 if self.saccade is None else self.saccade.sigma
 
     @property
     def usual_canvas(self) -> tuple[int, int]:

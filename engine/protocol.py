@@ -15,6 +15,64 @@ Canvas = Literal["multiple", "official"]
 
 
 @dataclass(frozen=True)
+class SaccadeRules:
+    """The decisions that only a CornerNet-Saccade needs, numbered as in the description of CornerNet-Lite's code.
+
+    Canvases are uint8 under every protocol, where the official code never rounds: its boxes come back within the
+    distance that half a grey level moves the network, `tests/engine/saccade/test_official_saccade.py` measures it.
+
+    exact_affine: Q1. Boxes go back by what the resize did; False: by the asked scale, up to 2.5 px off at the far edge.
+    full_window: Q2. Windows of `side / scale` pixels on all of the canvas; False: whole pixels, rounded down, so that
+        the canvas' last row and column stay black, and the scale of a view rounded to float32.
+    near: Q3. Locations are near each other if they are in both axes ("square"), or in either ("cross"), which drops
+        what lies far away in the same row or column.
+    tie_tolerance: Q4. Those exactly at the limit both stay, within so much [px, image], and either may be the better;
+        None: rounding decides, and the limit is the better one's.
+    rank_by_score: Q5. Boxes rank before attention, by their scores; False: all alike.
+    clip_centres: Q6. Places of boxes are clipped to the image; False: not, and windows that miss the image are dropped.
+        The official code cannot resize those, and stops; no protocol does.
+    clip_boxes: Q7. Boxes are clipped to the image.
+    cap_zoom: Q8. Attention of small images counts, at the largest scale; False: what is larger is left out.
+    crop_threshold: Q9. Boxes of crops that are kept have more than this score.
+    clear_border: Q10. The network rejects corners in the border cells of its canvas, because an edge there may cut an
+        object. True: edges of the image that lie on a canvas are kept out of these cells.
+    cell_centre: Q11. Attention is at the centre of its cell; False: at its corner, as training has it.
+    antialias: Q12. Shrink by more than half with area averaging; the weights know bilinear.
+    float32_size: Q13. The window of a view is computed in float32 (numpy 2), not in float64 (numpy 1), where
+        `full_window` does not replace that.
+    """
+
+    exact_affine: bool = True
+    full_window: bool = True
+    near: Literal["square", "cross"] = "square"
+    tie_tolerance: float | None = 1e-6
+    rank_by_score: bool = True
+    clip_centres: bool = True
+    clip_boxes: bool = True
+    cap_zoom: bool = True
+    crop_threshold: float = 0.01
+    clear_border: bool = True
+    cell_centre: bool = False
+    antialias: bool = False
+    float32_size: bool = False
+
+
+OFFICIAL_SACCADE = SaccadeRules(
+    exact_affine=False,
+    full_window=False,
+    near="cross",
+    tie_tolerance=None,
+    rank_by_score=False,
+    clip_centres=False,
+    clip_boxes=False,
+    cap_zoom=False,
+    crop_threshold=-1,
+    clear_border=False,
+)
+"""princeton-vl/CornerNet-Lite's test code."""
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How images become canvases and raw detections become results.
 
@@ -42,6 +100,7 @@ class Protocol:
     order: of the results: by "score", or by "class" and then as soft-NMS left them (official).
     result_decimals: digits of boxes and scores in a COCO result file; None: all. Two digits make ties and move AP in
         its third digit.
+    saccade: what only a CornerNet-Saccade needs. Its project takes what soft-NMS returns: `keep_stale` counts as False.
     """
 
     name: str
@@ -60,6 +119,7 @@ class Protocol:
     keep_ties: bool = False
     order: Literal["score", "class"] = "score"
     result_decimals: int | None = None
+    saccade: SaccadeRules = SaccadeRules()
 
     @property
     def in_place(self) -> bool:
@@ -87,6 +147,7 @@ OFFICIAL = Protocol(
     keep_ties=True,
     order="class",
     result_decimals=2,
+    saccade=OFFICIAL_SACCADE,
 )
 """princeton-vl/CornerNet's test code, box for box."""
 

@@ -23,7 +23,7 @@ import torch
 from cornernet.engine.arguments import choice, integer
 from cornernet.engine.backends.onnx_inline import inline_functions
 from cornernet.engine.errors import ExportError
-from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, LONGEST_SIDE, METADATA_KEY, OUTPUTS, ModelCard
+from cornernet.engine.model_card import INPUT, LONGEST_SIDE, METADATA_KEY, ModelCard
 from cornernet.engine.whole_file import write_whole
 from cornernet.export.functions import (
     DOMAIN,
@@ -70,7 +70,7 @@ def export_onnx(
     Args:
         max_size: longest canvas side the file accepts [px]; default: the card's.
         num_dets: rows of the output; default: the card's.
-        outputs:  "heads" writes the raw maps (HEAD_OUTPUTS) instead of boxes.
+        outputs:  "heads" writes the raw maps (`ModelCard.map_outputs`) instead of boxes.
         inline:   standard operators only (OpenVINO); TensorRT cannot put our plugins into such a file.
 
     Raises ExportError: impossible settings, more than 2 GB, a difference above the tolerance, or a disk that is full;
@@ -168,7 +168,7 @@ def _trace(deployed: torch.nn.Module, card: ModelCard) -> onnx.ModelProto:
     images = torch.zeros((2, 2 * multiple, 3 * multiple, 3), dtype=torch.uint8)
     height, width = (multiple * torch.export.Dim(name, min=1, max=4096) for name in ("height", "width"))
     sizes = {"images": {0: torch.export.Dim("batch", min=1, max=4096), 1: height, 2: width}}
-    names = HEAD_OUTPUTS if card.outputs == "heads" else OUTPUTS
+    names = card.map_outputs if card.outputs == "heads" else card.detection_outputs
     with _quiet(), torch.no_grad():
         graph = torch.export.export(deployed, (images,), dynamic_shapes=sizes)
         program = torch.onnx.export(

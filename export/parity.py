@@ -9,6 +9,12 @@ the chain is compared on the data that ONNX Runtime itself produced up to there:
     peaks -> embeddings, positions   torch's dense heads at ONNX Runtime's cells, within the tolerance
     corners -> boxes                 torch.corner_group of ONNX Runtime's corners: the same rows in order
 
+and of a CornerNet-Saccade
+
+    images -> attention maps         torch's, within the tolerance
+    maps -> peaks                    torch.attention_peaks of ONNX Runtime's maps: the same cells in order (run apart)
+    peaks                            torch's maps at the cells that the file gives: its scores, within the tolerance
+
 The reference network is float32 for every precision. Last, the boxes that torch is sure of are looked up in the file's.
 """
 
@@ -25,12 +31,21 @@ from torch import Tensor
 
 from cornernet.engine.errors import BackendError, ExportError
 from cornernet.engine.installation import install
-from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT, OUTPUTS, ModelCard
-from cornernet.export.subgraph import decoder_tensors, part_between
+from cornernet.engine.model_card import ATTENTION_MAPS, INPUT, OUTPUTS, ModelCard
+from cornernet.export import subgraph
 from cornernet.export.tidy_graph import DECODER_TENSORS
-from cornernet.trainer.deploy.decode import CornerPairs, Corners, cell_size, corner_group, corner_peaks, read_cells
+from cornernet.trainer.deploy.decode import (
+    CornerPairs,
+    Corners,
+    attention_peaks,
+    cell_size,
+    corner_group,
+    corner_peaks,
+    read_cells,
+    reject_border,
+)
 from cornernet.trainer.deploy.deployed import DeployedHeads, DeployedNetwork
-from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.corner_net import CornerNet, Heads, SaccadeHeads
 
 try:
     import onnxruntime
@@ -81,12 +96,13 @@ def check_parity(network: CornerNet, card: ModelCard, model: onnx.ModelProto) ->
         images = drawn_images(seed, *canvas)
         got, peaks = _run_all(sessions, images)
         with torch.inference_mode():
-            maps = dict(zip(HEAD_OUTPUTS, heads(torch.from_numpy(images))))
+            maps = dict(zip(card.map_outputs, _flat(heads(torch.from_numpy(images)))))
             found = dict(
                 _map_differences(card, got, maps) if deployed is None else _chain(card, got, peaks, maps, images)
             )
             if deployed is not None:
-                twins += _have_twins(deployed(torch.from_numpy(images)), CornerPairs(*(got[name] for name in OUTPUTS)))
+                expected = CornerPairs(*deployed(torch.from_numpy(images))[: len(OUTPUTS)])
+                twins += _have_twins(expected, CornerPairs(*(got[name] for name in OUTPUTS)))
         worst = {name: max(worst.get(name, difference), difference) for name, difference in found.items()}
     parity = Parity(canvases, worst, len(twins), sum(twins) / len(twins) if twins else 1.0)
     _refuse_if_above_tolerance(parity, card)
@@ -136,6 +152,8 @@ def _chain(
         tolerance, scale = MAP_TOLERANCE[card.precision], max(1.0, float(dense.abs().max()))
         yield f"{side}_embedding", Difference(_largest(embeddings, read) / scale, tolerance)
         yield f"{side}_offset", Difference(_largest(torch.stack([x, y]), torch.stack(position)), tolerance)
+        if card.decoder.reject_border:
+            labels = reject_border(labels, cells, dense, last=side == "br")
         both.append(Corners(scores, labels, embeddings, x, y))
     decoder = card.decoder
     top_left, bottom_right = both
@@ -144,6 +162,25 @@ def _chain(
     values = [(got["boxes"], boxes), (got["scores"], pairs.scores), (got["corner_scores"], pairs.corner_scores)]
     same = torch.equal(got["labels"], pairs.labels) and torch.equal(got["counts"], pairs.counts)
     yield "boxes", _decoder_difference(values, same)
+    if card.saccade is not None:
+        yield from _attention(card, got, peaks, maps)
+
+
+def _attention(card: ModelCard, got: Tensors, peaks: Tensors, maps: Tensors) -> Iterator[tuple[str, Difference]]:
+    assert card.saccade is not None
+    yield from _map_differences(card, got, {name: maps[name] for name in ATTENTION_MAPS})
+    for level, name in enumerate(ATTENTION_MAPS):
+        scores, cells = attention_peaks(got[name], card.saccade.locations)
+        same = torch.equal(peaks["attention_cells"][:, level], cells)
+        yield f"{name}_peaks", _decoder_difference([(peaks["attention_scores"][:, level], scores)], same)
+        found, flat = got["attention_scores"][:, level], maps[name].flatten(1)
+        at = got["attention_cells"][:, level].long().clamp(0, flat.shape[1] - 1)
+        read = torch.where(found < 0, -1.0, flat.gather(1, at).sigmoid())
+        yield f"{name}_scores", Difference(_largest(found, read), MAP_TOLERANCE[card.precision])
+
+
+def _flat(maps: Heads | SaccadeHeads) -> tuple[Tensor, ...]:
+    return (*maps.corners, *maps.attention) if isinstance(maps, SaccadeHeads) else maps
 
 
 def _map_differences(card: ModelCard, got: Tensors, maps: Tensors) -> Iterator[tuple[str, Difference]]:
@@ -186,12 +223,12 @@ def _sessions(model: onnx.ModelProto, card: ModelCard) -> list[onnxruntime.Infer
     if card.outputs == "heads":
         return [_open(model)]
     outputs, own = model.graph.output, len(model.graph.output)
-    outputs.extend(decoder_tensors(card, DECODER_TENSORS["tl"]))
+    maps = subgraph.attention_maps(card)
+    outputs.extend(subgraph.decoder_tensors(card, DECODER_TENSORS["tl"]) + maps)
     whole = _open(model)
     del outputs[own:]
-    peaks = part_between(
-        model, decoder_tensors(card, ["heatmap"]), decoder_tensors(card, ["scores", "labels", "cells"])
-    )
+    found = subgraph.decoder_tensors(card, ["scores", "labels", "cells"]) + subgraph.attention_peaks(card)
+    peaks = subgraph.part_between(model, subgraph.decoder_tensors(card, ["heatmap"]) + maps, found)
     return [whole, _open(peaks)]
 
 

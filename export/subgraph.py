@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import onnx
 
-from cornernet.engine.model_card import ModelCard
+from cornernet.engine.model_card import ATTENTION_MAPS, ATTENTION_OUTPUTS, ModelCard
 from cornernet.export.tidy_graph import DECODER_TENSORS
 
 
@@ -14,13 +14,29 @@ def decoder_tensors(card: ModelCard, kinds: Iterable[str]) -> list[onnx.ValueInf
     """Declarations of the named decoder tensors of both branches; any shape."""
     types = dict.fromkeys(("scores", "embeddings", "x", "y"), onnx.TensorProto.FLOAT)
     types |= dict.fromkeys(("labels", "cells"), onnx.TensorProto.INT32)
-    types["heatmap"] = onnx.TensorProto.FLOAT16 if card.precision == "fp16" else onnx.TensorProto.FLOAT
+    types["heatmap"] = _map_type(card)
     kinds = tuple(kinds)
     return [
         onnx.helper.make_tensor_value_info(names[kind], types[kind], None)
         for names in DECODER_TENSORS.values()
         for kind in kinds
     ]
+
+
+def attention_maps(card: ModelCard) -> list[onnx.ValueInfoProto]:
+    """Declarations of the maps that a Saccade's attention is chosen from; none for other networks."""
+    names = ATTENTION_MAPS if card.saccade is not None else ()
+    return [onnx.helper.make_tensor_value_info(name, _map_type(card), None) for name in names]
+
+
+def attention_peaks(card: ModelCard) -> list[onnx.ValueInfoProto]:
+    """Declarations of what is chosen from them."""
+    types = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT32) if card.saccade is not None else ()
+    return [onnx.helper.make_tensor_value_info(*entry, None) for entry in zip(ATTENTION_OUTPUTS, types)]
+
+
+def _map_type(card: ModelCard) -> int:
+    return onnx.TensorProto.FLOAT16 if card.precision == "fp16" else onnx.TensorProto.FLOAT
 
 
 def part_between(

@@ -7,7 +7,7 @@ from collections import Counter
 
 import onnx
 
-from cornernet.engine.model_card import HEAD_OUTPUTS, INPUT
+from cornernet.engine.model_card import ATTENTION_MAPS, ATTENTION_OUTPUTS, HEAD_OUTPUTS, INPUT
 from cornernet.export.functions import DOMAIN
 
 DECODER_TENSORS = {
@@ -23,7 +23,7 @@ def tidy(model: onnx.ModelProto) -> None:
     """Rename nodes, decoder tensors and dynamic dimensions in place; drop stack traces and symbols of the export."""
     graph = model.graph
     _name_nodes(graph)
-    _rename_tensors(graph, _decoder_names(graph))
+    _rename_tensors(graph, _decoder_names(graph) | _attention_names(graph))
     _name_dimensions(graph)
     # Symbolic shapes of inner tensors were derived for multiples of the size rule; 511 is legal too.
     del graph.value_info[:]
@@ -56,6 +56,14 @@ def _decoder_names(graph: onnx.GraphProto) -> dict[str, str]:
     return names
 
 
+def _attention_names(graph: onnx.GraphProto) -> dict[str, str]:
+    """Of the maps that the attention's peaks are chosen from, where the file gives those."""
+    if not set(ATTENTION_OUTPUTS) <= {output.name for output in graph.output}:
+        return {}
+    outputs = {node.name: node.output[0] for node in graph.node}
+    return {outputs[f"attention.maps.{name.partition('_')[0]}.1/Conv"]: name for name in ATTENTION_MAPS}
+
+
 def _rename_tensors(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     for node in graph.node:
         for tensors in (node.input, node.output):
@@ -69,4 +77,4 @@ def _name_dimensions(graph: onnx.GraphProto) -> None:
         for index, dimension in enumerate(dimensions):
             if dimension.HasField("dim_param"):
                 dimension.dim_param = ("N", "H", "W")[index] if value.name == INPUT else "NChw"[index]
-        assert value.name not in HEAD_OUTPUTS or len(dimensions) == 4
+        assert value.name not in HEAD_OUTPUTS + ATTENTION_MAPS or len(dimensions) == 4

@@ -1,8 +1,8 @@
 """Torch's custom operators as ONNX nodes: what torch.onnx needs to know about each of ours.
 
-The four deployed operators become one node of domain `cornernet` each. `read_windows` and `cell_size` become standard
-nodes that read the shapes of the tensors themselves: shapes computed from the image's sides would hold for the sizes
-seen at export only (511 / 4 is not 128).
+The four deployed operators become one node of domain `cornernet` each. The others become standard nodes that read the
+shapes of the tensors themselves: shapes computed from the image's sides would hold for the sizes seen at export only
+(511 / 4 is not 128).
 """
 
 from __future__ import annotations
@@ -86,16 +86,22 @@ def _sides(features: Any) -> tuple[Any, Any]:
     return op.Shape(features, start=2, end=3), op.Shape(features, start=3, end=4)
 
 
+def _places(cells: Any, width: Any) -> tuple[Any, Any]:
+    """Row and column of each cell, int64."""
+    cell = op.Cast(cells, to=onnx.TensorProto.INT64)
+    row = op.Div(cell, width)
+    return row, op.Sub(cell, op.Mul(row, width))
+
+
 def _read_windows(features: Any, cells: Any, size: int) -> Any:
     """trainer.decode.read_windows in standard nodes."""
     height, width = _sides(features)
-    cell = op.Cast(cells, to=onnx.TensorProto.INT64)
-    row = op.Div(cell, width)
-    column = op.Sub(cell, op.Mul(row, width))
+    row, column = _places(cells, width)
     at = [op.Cast(value, to=onnx.TensorProto.FLOAT) for value in (column, row)]
     flat = op.Reshape(features, _integers(0, 0, -1))
     channels = op.Shape(features, start=1, end=2)
     if size == 1:
+        cell = op.Cast(cells, to=onnx.TensorProto.INT64)
         values = op.GatherElements(flat, _on_every_channel(cell, channels), axis=2)
         return op.Transpose(values, perm=[0, 2, 1]), *at
     reach = range(-(size // 2), size // 2 + 1)
@@ -121,6 +127,31 @@ def _on_every_channel(index: Any, channels: Any) -> Any:
     return op.Expand(op.Unsqueeze(index, one), op.Concat(one, channels, one, axis=0))
 
 
+def _reject_border(labels: Any, cells: Any, heatmap: Any, last: bool) -> Any:
+    """trainer.decode.reject_border in standard nodes."""
+    height, width = _sides(heatmap)
+    row, column = _places(cells, width)
+    one = _integers(1)
+    border = (op.Sub(height, one), op.Sub(width, one)) if last else (_integers(0), _integers(0))
+    cut_off = op.Or(op.Equal(row, border[0]), op.Equal(column, border[1]))
+    return op.Where(cut_off, op.Constant(value=onnx.numpy_helper.from_array(np.array(-1, np.int32))), labels)
+
+
+def _attention_peaks(logits: Any, count: int) -> Any:
+    """trainer.decode.attention_peaks in standard nodes: the function CornerPeaks has its number of peaks inside."""
+    wide = op.Cast(logits, to=onnx.TensorProto.FLOAT)
+    low = op.Constant(value_float=-np.inf)
+    values = op.Where(op.IsNaN(wide), low, wide)
+    window, _ = op.MaxPool(values, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    peaks = op.Reshape(op.Where(op.Equal(values, window), values, low), _integers(0, -1))
+    # The smallest legal map may have fewer cells than peaks are asked for.
+    best, cell = op.TopK(op.Pad(peaks, _integers(0, 0, 0, count), low), _integers(count), axis=1)
+    found = op.Greater(best, low)
+    scores = op.Where(found, op.Sigmoid(best), op.Constant(value_float=-1.0))
+    cells = op.Cast(op.Where(found, cell, _integers(0)), to=onnx.TensorProto.INT32)
+    return scores, cells
+
+
 def _cell_size(images: Any, features: Any) -> Any:
     """trainer.decode.cell_size in standard nodes."""
     pixels = op.Cast(op.Shape(images, start=1, end=3), to=onnx.TensorProto.FLOAT)
@@ -134,6 +165,8 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.cornernet.corner_peaks.default: _peaks,
     torch.ops.cornernet.corner_group.default: _group,
     torch.ops.cornernet.read_windows.default: _read_windows,
+    torch.ops.cornernet.reject_border.default: _reject_border,
+    torch.ops.cornernet.attention_peaks.default: _attention_peaks,
     torch.ops.cornernet.cell_size.default: _cell_size,
 }
 """For `torch.onnx.export(custom_translation_table=...)`."""

@@ -5,7 +5,7 @@ from torch import nn
 
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.trainer.network.corner_net import CornerNet
-from cornernet.trainer.network.presets import NetworkConfig
+from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES, NetworkConfig
 
 MICRO = NetworkConfig(
     name="micro",
@@ -61,4 +61,7 @@ def card_of(network: CornerNet, **changes: object) -> ModelCard:
         max_size=256,
         decoder=Decoder(top_k=40, num_dets=60),
     )
+    if config.attention:
+        facts |= dict(max_size=128, train_size=(127, 127), decoder=PRESET_DECODERS["saccade-tiny"])
+        facts |= dict(saccade=PRESET_SACCADES["saccade-tiny"])
     return ModelCard(**(facts | changes))  # type: ignore[arg-type]

@@ -59,6 +59,25 @@ def corner_peaks(logits: np.ndarray, top_k: int) -> tuple[np.ndarray, np.ndarray
     return scores, labels, cells
 
 
+def attention_peaks(logits: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The strongest 3x3 peaks of one attention map. logits (N,1,h,w) -> scores f32, cells i32, each (N,count).
+
+    What a peak is, their order and cell: as `corner_peaks`. Unused rows: score -1, cell 0.
+    """
+    scores, labels, cells = corner_peaks(logits, count)
+    return np.where(labels < 0, np.float32(-1), scores), cells
+
+
+def reject_border(labels: np.ndarray, cells: np.ndarray, height: int, width: int, *, last: bool) -> np.ndarray:
+    """Labels of corners, -1 where the cell lies in row 0 or column 0; with `last` in the last row or column."""
+    kept = labels.copy()
+    for slot in np.ndindex(*cells.shape):
+        row, column = divmod(int(cells[slot]), width)
+        if (row == height - 1 or column == width - 1) if last else (row == 0 or column == 0):
+            kept[slot] = -1
+    return kept
+
+
 def read_cells(embedding: np.ndarray, offset: np.ndarray, cells: np.ndarray):
     """Embedding and sub-cell position at each selected cell.
 

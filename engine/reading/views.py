@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
+from typing import Protocol as Interface
+
+import numpy as np
 
 from cornernet.engine.arguments import choice, flag, number
 from cornernet.engine.arguments import size as check_size
+from cornernet.engine.backends import Outputs
 from cornernet.engine.errors import ImageError
-from cornernet.engine.geometry import Placement, Size, fit_canvas, place_fit, place_original
+from cornernet.engine.geometry import Placed, Placement, Size, fit_canvas, place_fit, place_original
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
+from cornernet.engine.reading.preprocess import place_on_canvas
 
 Resize = Literal["original", "fit"]
 
@@ -22,13 +27,48 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.01, 100.0
 """Factors beyond these leave nothing of a picture, or more than any canvas holds."""
 
 
+Found = tuple[Outputs, int, Placed]
+"""Outputs of a batch, the row of one view in it, and where the image lay on that row's canvas."""
+
+
 @dataclass(frozen=True)
 class View:
     """One canvas to run: the image (its position in the window), which of its views this is, and where it lies."""
 
     image: int
     order: int
-    placement: Placement
+    placement: Placed
+
+
+class Looks(Interface):
+    """How a network looks at an image; see `ViewPlan`, which is the usual way."""
+
+    looks: ClassVar[int]
+    """How often it looks. All views of a look are run before the next is planned."""
+
+    @property
+    def protocol(self) -> Protocol: ...
+
+    @property
+    def fit(self) -> Size | None:
+        """(height, width) [px] of the one canvas of all images; None: they differ."""
+        ...
+
+    def placements(self, image: Size, found: Sequence[Found] = ()) -> Sequence[Placed]:
+        """What to look at next in an image of (height, width) [px], after what was `found`. Raises ImageError."""
+        ...
+
+    def place(self, pixels: np.ndarray, placement: Any, out: np.ndarray) -> None:
+        """Write one canvas from the image's pixels (H, W, 3) uint8 BGR into out (h, w, 3) uint8."""
+        ...
+
+    def kept(self, found: Sequence[Found]) -> Sequence[Found]:
+        """What takes part in the result."""
+        ...
+
+    def reduction(self, image: Size) -> int:
+        """1, 2, 4 or 8: how much smaller the decoder may make an image of (height, width) [px]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,6 +85,8 @@ class ViewPlan:
     scales: tuple[float, ...]
     mirror: bool
 
+    looks: ClassVar[int] = 1
+
     def __post_init__(self) -> None:
         if not self.scales:
             raise ValueError(f"scales={self.scales}; expected one or more factors")
@@ -54,7 +96,7 @@ class ViewPlan:
             for scale in self.scales:
                 fit_canvas(self.fit, self.card, scale=scale)
 
-    def placements(self, image: Size) -> list[Placement]:
+    def placements(self, image: Size, found: Sequence[Found] = ()) -> list[Placement]:
         """Scale by scale, plain before mirrored. Raises ImageError if a canvas would be too large for the model."""
         placements = []
         for scale in self.scales:
@@ -64,6 +106,12 @@ class ViewPlan:
                 plain = place_fit(image, fit_canvas(self.fit, self.card, scale=scale), self.protocol)
             placements += [plain, plain.mirror(self.card.trained_mirror)] if self.mirror else [plain]
         return placements
+
+    def place(self, pixels: np.ndarray, placement: Placement, out: np.ndarray) -> None:
+        place_on_canvas(pixels, placement, self.card, self.protocol, out=out)
+
+    def kept(self, found: Sequence[Found]) -> Sequence[Found]:
+        return found
 
     def reduction(self, image: Size) -> int:
         """1, 2, 4 or 8: the largest fraction of (height, width) [px] that leaves every view something to shrink.

@@ -12,7 +12,7 @@ import numpy as np
 from cornernet.engine import native
 from cornernet.engine.arguments import choice, integer, number
 from cornernet.engine.backends import Outputs, RawDetections
-from cornernet.engine.geometry import Placement
+from cornernet.engine.geometry import Placed, Placement
 from cornernet.engine.native import Best
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.results.official_nms import soft_nms_in_place
@@ -73,7 +73,7 @@ class Suppression:
         return scores >= self.score_threshold
 
 
-def to_results(views: Sequence[tuple[Outputs, int, Placement]], suppression: Suppression, protocol: Protocol) -> Best:
+def to_results(views: Sequence[tuple[Outputs, int, Placed]], suppression: Suppression, protocol: Protocol) -> Best:
     """All of post-processing for one image, compiled where it can be.
 
     Args:
@@ -81,16 +81,19 @@ def to_results(views: Sequence[tuple[Outputs, int, Placement]], suppression: Sup
             batch, and where the image lay on that row's canvas.
 
     The compiled way and the numpy way (`to_candidates`, then `suppress`) take the same boxes in the same order, with
-    scores equal but for the last digit of `exp`. Merging and the official rewriting in place are numpy's alone.
+    scores equal but for the last digit of `exp`. Merging, the official rewriting in place and a Saccade's cuts are
+    numpy's alone.
     """
     if suppression.labels is not None:
         views = [(_of_classes(raw, row, suppression.labels), 0, placement) for raw, row, placement in views]
     library = native.load()
-    if library is None or suppression.merge_exponent is not None or rewrites_in_place(suppression, protocol):
+    placed = [(raw, row, placement) for raw, row, placement in views if isinstance(placement, Placement)]
+    in_numpy = suppression.merge_exponent is not None or rewrites_in_place(suppression, protocol)
+    if library is None or in_numpy or len(placed) < len(views):
         candidates = [to_candidates(raw, row, placement, protocol) for raw, row, placement in views]
         return Best(*suppress(candidates, suppression, protocol))
-    assert all(values.flags.c_contiguous for raw, _, _ in views for values in raw)
-    table = [_native_view(raw, row, placement, protocol) for raw, row, placement in views]
+    assert all(values.flags.c_contiguous for raw, _, _ in placed for values in raw)
+    table = [_native_view(raw, row, placement, protocol) for raw, row, placement in placed]
     most = sum(view.count for view in table)
     best = native.suppress(library, table, _native_rule(suppression, protocol, min(suppression.max_per_image, most)))
     if not isinstance(suppression.score_threshold, tuple):
@@ -144,7 +147,7 @@ def _native_rule(suppression: Suppression, protocol: Protocol, limit: int) -> na
     )
 
 
-def to_candidates(raw: Outputs, row: int, placement: Placement, protocol: Protocol) -> Candidates:
+def to_candidates(raw: Outputs, row: int, placement: Placed, protocol: Protocol) -> Candidates:
     """The valid rows of one view, image `row` of a batch, in image pixels."""
     count = int(raw.counts[row])
     found = Candidates(

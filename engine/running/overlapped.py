@@ -4,6 +4,7 @@ source    the caller's iterator -> reading jobs; one thread, since it may block
 pool      read, place, finish; `workers` threads
 assembly  images in order -> windows -> batches in memory that the backend lends; one thread
 runners   backend.run; as many threads as the backend takes batches at once; none for one that computes on the CPU
+looking   the next look of windows all of whose batches were run, for a network that looks more than once; one thread
 caller    results in order; where there is no runner, backend.run too
 
 A runtime on the CPU keeps threads of its own for each thread that calls it: in a new runner for every run it would
@@ -20,7 +21,6 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from cornernet.engine.reading.images import ImageSource
 from cornernet.engine.reading.video import Frame
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.channel import Channel, Closed
+from cornernet.engine.running.jobs import Job, Window
 from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.opencv_threads import opencv_alone
 from cornernet.engine.running.room import Room
@@ -38,28 +39,6 @@ SOURCE_SECONDS = 1.0
 """How long closing waits for the source thread: what blocks inside the caller's iterator cannot be woken."""
 
 _running: weakref.WeakSet[Pipeline] = weakref.WeakSet()
-
-
-@dataclass(eq=False)
-class _Window:
-    """Consecutive images until their results are taken. `finishing` holds the results once `ran` is set."""
-
-    images: list[Loaded]
-    to_place: int = 0
-    to_run: int = 0
-    ran: threading.Event = field(default_factory=threading.Event)
-    finishing: list[Future[list[Detections]]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A batch on its way to the model, complete in `canvases` once `placed` is done."""
-
-    window: _Window
-    batch: Batch
-    memory: np.ndarray
-    canvases: np.ndarray
-    placed: Future[None]
 
 
 class Pipeline:
@@ -93,13 +72,14 @@ class Pipeline:
         self._room = Room(images=window + prefetch, pixels=stages.max_pixels, workers=workers)
         # All but the last are bounded by the room for images; each closes with the pipeline.
         self._read: Channel[Loaded | Future[Loaded] | BaseException | None] = Channel()
-        self._ready: Channel[_Job] = Channel()
-        self._windows: Channel[_Window | BaseException | None] = Channel()
+        self._ready: Channel[Job | None] = Channel()
+        self._looking: Channel[Window] = Channel()
+        self._windows: Channel[Window | BaseException | None] = Channel()
         self._lent: Channel[None] = Channel(capacity=at_once + 2)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="cornernet-worker")
         self._threads: list[threading.Thread] = []
         self._counting = threading.Lock()
-        self._open: set[_Window] = set()
+        self._open: set[Window] = set()
         self._failure: BaseException | None = None
         self._process = os.getpid()
 
@@ -112,6 +92,8 @@ class Pipeline:
         try:
             for name, work in (("source", self._read_source), ("assembly", self._assemble)):
                 self._start(name, work)
+            if self._stages.looks > 1:
+                self._start("looking", self._look_again)
             for number in range(self._runners):
                 self._start(f"runner-{number}", self._run)
             while (window := self._next_window()) is not None:
@@ -133,7 +115,7 @@ class Pipeline:
             thread.join(SOURCE_SECONDS if thread.name == "cornernet-source" else None)
         _running.discard(self)
 
-    def _next_window(self) -> _Window | None:
+    def _next_window(self) -> Window | None:
         window = self._windows.get()
         if isinstance(window, BaseException):
             raise window
@@ -168,7 +150,7 @@ class Pipeline:
 
     def _close(self) -> None:
         self._room.close()
-        for channel in (self._read, self._ready, self._windows, self._lent):
+        for channel in (self._read, self._ready, self._looking, self._windows, self._lent):
             channel.close()
         for window in list(self._open):
             window.ran.set()
@@ -227,29 +209,53 @@ class Pipeline:
 
     def _dispatch(self, images: list[Loaded]) -> None:
         """Send a window on its way."""
-        batches = self._stages.views(images, self._batch_size)
-        window = _Window(images, to_place=len(batches), to_run=len(batches))
+        window = Window(images)
         self._open.add(window)
-        if not batches:  # finished before the caller sees it, who would wait for a batch to run
-            if not self._stages.keep_images:
-                self._room.placed(sum(loaded.area for loaded in images))
-            self._finish(window)
+        batches = self._next_look(window)  # with none it is finished before the caller sees it, who would wait for one
         self._windows.put(window)
+        self._send(window, batches)
+
+    def _look_again(self) -> None:
+        while True:
+            window = self._looking.get()
+            batches = self._next_look(window)
+            if not batches:
+                self._ready.put(None)  # the caller may wait for a batch to run
+            self._send(window, batches)
+
+    def _next_look(self, window: Window) -> list[Batch]:
+        """The batches of a window's next look; where no look has any the window is finished."""
+        while window.looks < self._stages.looks:
+            window.looks += 1
+            batches = self._stages.views(window.images, self._batch_size)
+            if batches:
+                window.to_place = window.to_run = len(batches)
+                return batches
+        self._let_go(window)
+        self._finish(window)
+        return []
+
+    def _send(self, window: Window, batches: list[Batch]) -> None:
         for batch in batches:
             shape = (len(batch), *batch[0].placement.canvas, 3)
             self._lent.put(None)
             memory = self._memory.borrow(int(np.prod(shape)))
             canvases = memory[: int(np.prod(shape))].reshape(shape)
             placed = self._pool.submit(self._place, window, batch, canvases)
-            self._ready.put(_Job(window, batch, memory, canvases, placed))
+            self._ready.put(Job(window, batch, memory, canvases, placed))
 
-    def _place(self, window: _Window, batch: Batch, canvases: np.ndarray) -> None:
+    def _place(self, window: Window, batch: Batch, canvases: np.ndarray) -> None:
         with opencv_alone():
             self._stages.place(batch, window.images, canvases)
         with self._counting:
             window.to_place -= 1
-            last = window.to_place == 0
-        if last and not self._stages.keep_images:
+            last = window.to_place == 0 and window.looks == self._stages.looks
+        if last:
+            self._let_go(window)
+
+    def _let_go(self, window: Window) -> None:
+        """Of pictures that lie on all their canvases."""
+        if not self._stages.keep_images:
             area = sum(loaded.area for loaded in window.images)
             for loaded in window.images:
                 loaded.pixels = None
@@ -261,6 +267,8 @@ class Pipeline:
 
     def _run_next(self) -> None:
         job = self._ready.get()
+        if job is None:
+            return
         job.placed.result()
         self._stages.run(job.batch, job.window.images, job.canvases)
         self._memory.give_back(job.memory)
@@ -268,10 +276,12 @@ class Pipeline:
         with self._counting:
             job.window.to_run -= 1
             last = job.window.to_run == 0
-        if last:
+        if last and job.window.looks < self._stages.looks:
+            self._looking.put(job.window)  # not here: its batches may have to wait for those that run
+        elif last:
             self._finish(job.window)
 
-    def _finish(self, window: _Window) -> None:
+    def _finish(self, window: Window) -> None:
         """Results of a window all of whose batches were run, in as many parts as can be worked on at once."""
         size = -(-len(window.images) // self._workers) or 1
         for start in range(0, len(window.images), size):

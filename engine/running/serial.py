@@ -29,8 +29,9 @@ def one_after_the_other(
 
 def run_window(stages: Stages, window: list[Loaded], batch_size: int) -> list[Detections]:
     """Results of images that share batches where their canvases are equal."""
-    for batch in stages.views(window, batch_size):
-        canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), np.uint8)
-        stages.place(batch, window, canvases)
-        stages.run(batch, window, canvases)
+    for _ in range(stages.looks):
+        for batch in stages.views(window, batch_size):
+            canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), np.uint8)
+            stages.place(batch, window, canvases)
+            stages.run(batch, window, canvases)
     return [stages.finish(loaded) for loaded in window]

@@ -1,6 +1,6 @@
 """What is done to images, stage by stage; each a function of its arguments, called from any thread.
 
-load -> views -> place -> run -> finish
+load -> views -> place -> run -> finish; a network that looks again has further views before it is finished
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends import Backend, Outputs, named_outputs
+from cornernet.engine.backends import Backend, named_outputs
 from cornernet.engine.backends.contract import check_detections
 from cornernet.engine.errors import ImageError
-from cornernet.engine.geometry import Placement, Size
+from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.reading.images import ImageSource, Rules, read_reduced
-from cornernet.engine.reading.preprocess import place_on_canvas
 from cornernet.engine.reading.video import Frame
-from cornernet.engine.reading.views import Decode, View, ViewPlan, batches
+from cornernet.engine.reading.views import Decode, Found, Looks, View, batches
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression, to_results
 
@@ -42,8 +41,12 @@ class Loaded:
     pixels: np.ndarray | None = None
     size: Size | None = None
     error: str | None = None
-    found: dict[int, tuple[Outputs, int, Placement]] = field(default_factory=dict)
+    found: dict[int, Found] = field(default_factory=dict)
     """By the order of the views, whichever batch is done first."""
+
+    @property
+    def seen(self) -> list[Found]:
+        return [self.found[order] for order in sorted(self.found)]
 
     @property
     def area(self) -> int:
@@ -61,12 +64,17 @@ class Stages:
 
     backend: Backend
     protocol: Protocol
-    plan: ViewPlan
+    plan: Looks
     suppression: Suppression
     rules: Rules
     decode: Decode
     keep_images: bool = False
     """Whether results carry their pictures; they then stay in memory until the result is taken."""
+
+    @property
+    def looks(self) -> int:
+        """How often `views`, `place` and `run` come before `finish`."""
+        return self.plan.looks
 
     @property
     def max_pixels(self) -> int:
@@ -89,13 +97,13 @@ class Stages:
             return Loaded(index, source, error=f"cannot be read: {error or type(error).__name__}")
 
     def views(self, window: Sequence[Loaded], batch_size: int) -> list[Batch]:
-        """The batches of a window: views of images whose canvases are equal share them."""
+        """The batches of a window's next look: views of images whose canvases are equal share them."""
         views: list[View] = []
         for position, loaded in enumerate(window):
-            if loaded.size is not None:
+            if loaded.size is not None and loaded.error is None:
                 try:
-                    placements = self.plan.placements(loaded.size)
-                    views += [View(position, order, placement) for order, placement in enumerate(placements)]
+                    placements = self.plan.placements(loaded.size, loaded.seen)
+                    views += [View(position, order, place) for order, place in enumerate(placements, len(loaded.found))]
                 except ImageError as error:
                     loaded.error = str(error)
         return list(batches(views, batch_size))
@@ -105,7 +113,7 @@ class Stages:
         for canvas, view in zip(canvases, batch, strict=True):
             pixels = window[view.image].pixels
             assert pixels is not None
-            place_on_canvas(pixels, view.placement, self.card, self.protocol, out=canvas)
+            self.plan.place(pixels, view.placement, canvas)
 
     def run(self, batch: Batch, window: Sequence[Loaded], canvases: np.ndarray) -> None:
         """Run the model; what it says, or why it failed, goes to the images of the batch."""
@@ -134,8 +142,7 @@ class Stages:
         }
         if loaded.error is not None:
             return Detections.failed(loaded.error, **about)
-        views = [loaded.found[order] for order in sorted(loaded.found)]
-        return Detections(*to_results(views, self.suppression, self.protocol), **about)
+        return Detections(*to_results(self.plan.kept(loaded.seen), self.suppression, self.protocol), **about)
 
     def _reduction(self, image: Size) -> int:
         """1, 2, 4 or 8: how much smaller the decoder may make an image of this size."""

@@ -1,8 +1,8 @@
 """Corners to boxes in torch: the twin of the ONNX functions and the CUDA plugins, operator by operator.
 
-Four custom operators, so that torch.export keeps each as one node: `corner_peaks` and `corner_group` are the deployed
-operators of the same name; `read_windows` and `cell_size` read tensor shapes at run time and become a few standard ONNX
-nodes. tests/oracles.py is the definition of ties, NaN and padding; all implementations agree with it.
+Custom operators, so that torch.export keeps each as one node: `corner_peaks` and `corner_group` are the deployed
+operators of the same name; the others read tensor shapes at run time and become a few standard ONNX nodes.
+tests/oracles.py is the definition of ties, NaN and padding; all implementations agree with it.
 """
 
 from __future__ import annotations
@@ -79,6 +79,23 @@ def read_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Te
     flattened weight, and columns, rows (N, K) float32 [cell].
     """
     return torch.ops.cornernet.read_windows(features, cells, size)
+
+
+def reject_border(labels: Tensor, cells: Tensor, heatmap: Tensor, *, last: bool) -> Tensor:
+    """-1 in place of the labels of corners in row 0 or column 0, or, with `last`, in the last row or column: there an
+    object is cut off (CornerNet-Lite's `no_border`; the cell counts, not the offset).
+
+    labels, cells (N, K) int32, heatmap (N, C, h, w) -> (N, K) int32.
+    """
+    return torch.ops.cornernet.reject_border(labels, cells, heatmap, last)
+
+
+def attention_peaks(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` strongest 3x3 peaks of an attention map; the order and what a peak is are those of `corner_peaks`.
+
+    logits (N, 1, h, w) -> scores float32 (sigmoid), -1 in unused rows, and cells int32 (row * w + column), (N, count).
+    """
+    return torch.ops.cornernet.attention_peaks(logits, count)
 
 
 def cell_size(images: Tensor, features: Tensor) -> Tensor:
@@ -224,6 +241,30 @@ def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tenso
         features.new_empty((images, slots), dtype=torch.float32),
         features.new_empty((images, slots), dtype=torch.float32),
     )
+
+
+@torch.library.custom_op("cornernet::reject_border", mutates_args=())
+def _reject_border(labels: Tensor, cells: Tensor, heatmap: Tensor, last: bool) -> Tensor:
+    height, width = heatmap.shape[2:]
+    row, column = (height - 1, width - 1) if last else (0, 0)
+    return torch.where((cells // width == row) | (cells % width == column), -1, labels)
+
+
+@_reject_border.register_fake
+def _(labels: Tensor, cells: Tensor, heatmap: Tensor, last: bool) -> Tensor:
+    return torch.empty_like(labels)
+
+
+@torch.library.custom_op("cornernet::attention_peaks", mutates_args=())
+def _attention_peaks(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    scores, labels, cells = corner_peaks(logits, count)
+    return torch.where(labels < 0, -1.0, scores), cells
+
+
+@_attention_peaks.register_fake
+def _(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    slots = (logits.shape[0], count)
+    return logits.new_empty(slots, dtype=torch.float32), logits.new_empty(slots, dtype=torch.int32)
 
 
 @torch.library.custom_op("cornernet::cell_size", mutates_args=())

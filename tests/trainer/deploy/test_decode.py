@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cornernet.trainer.deploy.decode import Corners, cell_size, corner_group, corner_peaks, read_windows
+from cornernet.trainer.deploy.decode import (
+    Corners,
+    attention_peaks,
+    cell_size,
+    corner_group,
+    corner_peaks,
+    read_windows,
+    reject_border,
+)
 
 # Few distinct values, so that ties and plateaus are common; the special ones are part of the definition.
 LOGITS = np.array([-3.0, -0.5, -0.0, 0.0, 0.5, 2.0, np.nan, np.inf, -np.inf], np.float32)
@@ -101,7 +109,54 @@ def test_a_pair_at_the_edge_of_a_rule_is_kept_or_rejected_like_the_official_code
     assert (boxes[0, count:] == 0).all() and (corner_scores[0, count:] == 0).all()
 
 
-@pytest.mark.parametrize("case", ["c80_128x128_b2_K100_n1000", "c1_64x64_b1_dense_K100_n1000"])
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.booleans(), st.integers(0, 9**6))
+def test_labels_at_the_border_are_rejected_as_the_oracle_does(images, height, width, last, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(-1, 3, (images, 12)).astype(np.int32)
+    cells = rng.integers(0, height * width, (images, 12)).astype(np.int32)
+    heatmap = torch.empty(images, 2, height, width)
+    got = reject_border(torch.from_numpy(labels), torch.from_numpy(cells), heatmap, last=last).numpy()
+    np.testing.assert_array_equal(got, oracles.reject_border(labels, cells, height, width, last=last))
+    assert got.dtype == np.int32
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.integers(0, 9**6))
+def test_attention_peaks_equal_the_oracle_with_ties_nan_and_infinities(images, height, width, count, seed):
+    logits = np.random.default_rng(seed).choice(LOGITS, (images, 1, height, width))
+    scores, cells = (found.numpy() for found in attention_peaks(torch.from_numpy(logits), count))
+    expected = oracles.attention_peaks(logits, count)
+    np.testing.assert_allclose(scores, expected[0], rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(cells, expected[1])
+    assert (scores.dtype, cells.dtype) == (np.float32, np.int32)
+
+
+@pytest.mark.parametrize("case", ["480x640", "640x426_many", "333x500_edges", "480x640_none"])
+def test_attention_peaks_are_the_cells_that_the_official_pooling_keeps(golden, case):
+    """333x500_edges: a plateau keeps all its cells, equal scores too."""
+    with np.load(golden / "h_saccade" / f"attention_{case}.npz") as numbers:
+        for level in range(3):
+            kept, probability = numbers[f"att{level}_nms"], numbers[f"att{level}"].astype(np.float64)
+            with np.errstate(divide="ignore"):
+                logits = np.log(probability / (1 - probability)).astype(np.float32)
+            scores, cells = (found.numpy() for found in attention_peaks(torch.from_numpy(logits), 256))
+            for view in range(len(kept)):
+                wanted = np.flatnonzero(kept[view] > 0.31)
+                found = np.sort(cells[view][scores[view] > 0.31])
+                np.testing.assert_array_equal(found, wanted)
+                order = np.lexsort((wanted, -kept[view].reshape(-1)[wanted]))
+                np.testing.assert_array_equal(cells[view, : len(wanted)], wanted[order])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "c80_128x128_b2_K100_n1000",
+        "c1_64x64_b1_dense_K100_n1000",
+        "lite_saccade_c80_64x64_b2_K12_n12_noborder",
+    ],
+)
 def test_decoded_boxes_equal_the_official_decoder(golden, case):
     with np.load(golden / "b_decode" / f"{case}.npz") as numbers:
         data = {name: numbers[name] for name in numbers.files}
@@ -110,6 +165,8 @@ def test_decoded_boxes_equal_the_official_decoder(golden, case):
     for side in ("tl", "br"):
         scores, labels, cells = corner_peaks(torch.from_numpy(data[f"{side}_heat"]), top_k)
         embeddings, x, y = oracles.read_cells(data[f"{side}_tag"], data[f"{side}_regr"], cells.numpy())
+        if "noborder" in case:
+            labels = reject_border(labels, cells, torch.from_numpy(data[f"{side}_heat"]), last=side == "br")
         corners.append(Corners(scores, labels, *(torch.from_numpy(a) for a in (embeddings, x, y))))
     found = corner_group(*corners, num_dets=num_dets, max_distance=float(data["ae_threshold"]))
     for image, count in enumerate(data["n_valid"]):
@@ -147,4 +204,6 @@ def test_operators_are_registered_in_full():
     torch.library.opcheck(torch.ops.cornernet.corner_group, (*corners, *corners, 7, 0.5, False))
     cells = torch.zeros(2, 5, dtype=torch.int32)
     torch.library.opcheck(torch.ops.cornernet.read_windows, (logits, cells, 3))
+    torch.library.opcheck(torch.ops.cornernet.reject_border, (cells, cells, logits, True))
+    torch.library.opcheck(torch.ops.cornernet.attention_peaks, (logits[:, :1], 10))
     torch.library.opcheck(torch.ops.cornernet.cell_size, (torch.zeros(2, 32, 48, 3, dtype=torch.uint8), logits))
