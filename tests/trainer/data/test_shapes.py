@@ -122,7 +122,7 @@ def test_objects_lie_inside_and_fill_their_outline(monkeypatch):
             return kept[-1].copy()
 
         monkeypatch.setattr(shapes, "_outline", remember)
-        mask = shapes._place_object(rng, label, (120, 150))
+        mask = shapes._place_object(rng, label, (120, 150), 0.14 * 120, 0.6 * 120)
         monkeypatch.setattr(shapes, "_outline", outline)
         x, y = kept[0].T
         area = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
