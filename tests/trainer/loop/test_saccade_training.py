@@ -1,6 +1,7 @@
 """A CornerNet-Saccade through the loop: what a run leaves, how it goes on, what it learns."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,10 @@ import torch
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.scoring.coco import load_coco
+from cornernet.trainer.data.dataset import CornerDataset
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.loop.config import TrainConfig
+from cornernet.trainer.loop.method import method_of
 from cornernet.trainer.loop.resume_file import load_resume
 from cornernet.trainer.loop.train import train
 from cornernet.trainer.network.checkpoint import load_checkpoint
@@ -99,3 +102,27 @@ def test_without_a_size_the_canvas_is_the_presets(shapes, tmp_path):
     train(config, load_coco(shapes, "train"), None, tmp_path / "run", device="cpu", quiet=True)
     _, card = load_checkpoint(tmp_path / "run" / "last.safetensors")
     assert card.train_size == (127, 127) and card.saccade == PRESET_SACCADES["saccade-tiny"]
+
+
+@pytest.mark.slow
+def test_a_few_pictures_are_learnt_by_heart_where_to_look_too(shapes, tmp_path):
+    """Always the same four pictures, shown whole: the loss falls, and attention is there where it is asked for."""
+    data = load_coco(shapes, "train")
+    data = replace(data, samples=data.samples[:4])
+    still = {"crops": {"views": 1.0}, "augment": {"flip": 0, "colour": 0, "lighting": 0}}
+    config = TrainConfig(**SMALL | still | {"batch_size": 4, "epochs": 250, "learning_rate": 5e-3, "gradient_clip": 10,
+                                           "checkpoint_every": 250, "schedule": "cosine"})  # fmt: skip
+    train(config, data, None, tmp_path / "run", device="cpu", quiet=True)
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
+    network, card = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    samples = CornerDataset(data, method_of(network.config, card, config).sampling)
+    asked = 0
+    for index in range(len(samples)):
+        sample = samples[index]
+        with torch.inference_mode():
+            attention = network.last_stack(sample.images[None]).attention
+        for logits, wanted in zip(attention, sample.targets.attention, strict=True):
+            asked += int(wanted.sum())
+            assert torch.equal(logits[0].sigmoid() > card.saccade.attention_threshold, wanted == 1)
+    assert asked >= 8
