@@ -114,8 +114,9 @@ def canvas_gmacs(network: NetworkConfig, card: ModelCard) -> float:
 
 def side_of_cost(network: NetworkConfig, gmacs: float) -> int:
     """Side of the legal square canvas whose cost is nearest to `gmacs` [1e9], no larger than the pictures [px]."""
-    sides = range(network.size_multiple, SIDE + 1, network.size_multiple)
-    return min(sides, key=lambda side: abs(count_macs(network, side, side) / 1e9 - gmacs))
+    least = network.size_multiple
+    unit = count_macs(network, least, least) / 1e9 / least**2  # convolutions cost by area
+    return min(range(least, SIDE + 1, least), key=lambda side: abs(unit * side**2 - gmacs))
 
 
 def _config(name: str, **values: Any) -> TrainConfig:

@@ -12,6 +12,8 @@ EXAMPLES = """
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30 --resume
 cornernet train data/mine -o runs/mine --config experiment.toml --set ema_decay=0.999 --init coco.safetensors
+# a CornerNet-Saccade learns from crops, on the canvas it is made for
+cornernet train data/sizes -o runs/saccade --preset saccade-tiny --epochs 30
 # end when ten validations bring nothing better; watch with tensorboard --logdir runs
 cornernet train data/mine -o runs/mine --epochs 500 --patience 10 --log tensorboard
 # several GPUs, or several processes on one CPU
@@ -22,7 +24,7 @@ torchrun --nproc-per-node 2 -m cornernet train data/shapes -o runs/shapes2 --pre
 def run(
     dataset: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory: checkpoints, metrics, pictures.")],
-    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze or tiny.")] = None,
+    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze, saccade, tiny or saccade-tiny.")] = None,
     size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step, over all processes.")] = None,

@@ -49,6 +49,7 @@ def make_card(
         train_size=(canvas[0], canvas[1]),
         decoder=decoder,
         saccade=saccade,
+        trained_mirror="pixels" if saccade and config.crops.window == "official" else "edges",
         parameters=count_parameters(network).inference,
         gmacs={f"{canvas[0]}x{canvas[1]}": round(count_macs(network.config, *canvas) / 1e9, 3)},
         versions={"cornernet": version("cornernet"), "torch": torch.__version__},

@@ -110,8 +110,8 @@ def test_a_few_pictures_are_learnt_by_heart_where_to_look_too(shapes, tmp_path):
     data = load_coco(shapes, "train")
     data = replace(data, samples=data.samples[:4])
     still = {"crops": {"views": 1.0}, "augment": {"flip": 0, "colour": 0, "lighting": 0}}
-    config = TrainConfig(**SMALL | still | {"batch_size": 4, "epochs": 250, "learning_rate": 5e-3, "gradient_clip": 10,
-                                           "checkpoint_every": 250, "schedule": "cosine"})  # fmt: skip
+    config = TrainConfig(**SMALL | still | {"batch_size": 4, "epochs": 160, "learning_rate": 5e-3, "gradient_clip": 10,
+                                           "checkpoint_every": 160, "schedule": "cosine"})  # fmt: skip
     train(config, data, None, tmp_path / "run", device="cpu", quiet=True)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
