@@ -4,8 +4,9 @@
 
 Drawn pictures of 512 px with objects of 8 to 300 px. The Saccade sees canvases of 127 x 127. Against it stands `tiny`
 on two canvases: one that costs as much as one canvas of the Saccade, and one that costs as much as all canvases that
-the Saccade looks at per picture. Costs are multiply-accumulates; all three spend the same number of them in training,
-so on the larger canvas fewer pictures. A call that is interrupted goes on where it stopped.
+the Saccade looks at per picture. Costs are multiply-accumulates. In training each spends as many as the Saccade, so on
+the larger canvas it sees fewer pictures; there it is also trained on as many pictures, at several times the cost.
+A call that is interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,32 +66,32 @@ def measure(output: Path, *, pictures: int, epochs: int, crops: int, seed: int, 
     train_data, val_data = load_coco(data, "train"), load_coco(data, "val")
 
     config = _config("saccade", epochs=epochs, seed=seed)
-    saccade = train_row(config, train_data, output / "saccade")
-    network, card = load_checkpoint(output / "saccade" / "last.safetensors")
+    network, card, trained = _trained(config, train_data, output / "saccade")
     curve = [score(network, card, val_data, max_crops=most) for most in sorted({*CROPS, crops})]
     (looked,) = (row for row in curve if row["max_crops"] == crops)
-    rows = [{**saccade, **looked}]
-    budget = epochs * canvas_gmacs(network.config, card)
-    for name, gmacs in (("canvas", canvas_gmacs(network.config, card)), ("picture", looked["gmacs"])):
-        side = side_of_cost(preset("tiny", len(CLASSES)), gmacs)
-        passes = max(1, round(budget / (count_macs(preset("tiny", len(CLASSES)), side, side) / 1e9)))
-        config = _config("tiny", epochs=passes, seed=seed, size=(side, side))
-        row = train_row(config, train_data, output / f"tiny_{name}")
-        network, card = load_checkpoint(output / f"tiny_{name}" / "last.safetensors")
-        rows.append({**row, **score(network, card, val_data)})
+    rows = [trained | looked]
+    tiny, own = preset("tiny", len(CLASSES)), canvas_gmacs(network.config, card)
+    whole = looked["gmacs"]
+    for name, gmacs, as_many in (("canvas", own, False), ("picture", whole, False), ("pictures", whole, True)):
+        side = side_of_cost(tiny, gmacs)
+        affordable = max(1, round(epochs * own / (count_macs(tiny, side, side) / 1e9)))
+        config = _config("tiny", epochs=epochs if as_many else affordable, seed=seed, size=(side, side))
+        network, card, trained = _trained(config, train_data, output / f"tiny_{name}")
+        rows.append(trained | score(network, card, val_data))
     settings = {"pictures": pictures, "epochs": epochs, "val": val, "crops": crops, "seed": seed, "side": SIDE}
     return {"machine": machine_facts(), "settings": settings | {"objects": OBJECTS}, "rows": rows, "curve": curve}
 
 
-def train_row(config: TrainConfig, data: CocoDataset, folder: Path) -> dict[str, Any]:
-    """Train into `folder`, or go on there. Raises TrainingError if it is interrupted."""
-    start = time.perf_counter()
+def _trained(config: TrainConfig, data: CocoDataset, folder: Path) -> tuple[CornerNet, ModelCard, dict[str, Any]]:
+    """The last weights of a run in `folder`, which goes on if it was interrupted, and what it cost."""
     report = train(config, data, None, folder, resume=(folder / "last.pt").exists(), device="cpu", quiet=True)
     if report.interrupted:
         raise TrainingError("interrupted; the same command goes on from here")
-    seconds = time.perf_counter() - start
-    seen = {"network": config.preset, "epochs": config.epochs, "pictures_seen": report.steps * config.batch_size}
-    return {**seen, "seconds": round(seconds)}
+    network, card = load_checkpoint(folder / "last.safetensors")
+    seen = report.steps * config.batch_size
+    cost = seen * canvas_gmacs(network.config, card)
+    budget = {"epochs": config.epochs, "pictures_seen": seen, "trained_gmacs": round(cost, 1)}
+    return network, card, {"network": config.preset, **budget}
 
 
 def score(network: CornerNet, card: ModelCard, data: CocoDataset, *, max_crops: int | None = None) -> dict[str, Any]:
@@ -127,18 +127,20 @@ def _config(name: str, **values: Any) -> TrainConfig:
 def render(report: Mapping[str, Any]) -> str:
     """Markdown: the comparison, and the Saccade's AP over the number of crops."""
     settings, columns = report["settings"], " | ".join(COLUMNS)
+    budget = " ".join(f"--{name} {settings[name]}" for name in ("pictures", "epochs", "crops", "val", "seed"))
     least, most = settings["objects"]
-    line = "|---|---:|---:|---:|---:|" + "---:|" * len(COLUMNS)
+    line = "|---|---:|---:|---:|---:|---:|" + "---:|" * len(COLUMNS)
     lines = [
         f"Drawn pictures of up to {settings['side']} px with objects of {least} to {most} px, {settings['pictures']} "
-        f"to train on and {settings['val']} to score, the same multiply-accumulates of training in each row:",
+        f"to train on and {settings['val']} to score; `python -m cornernet.benchmarks.object_sizes runs/sizes {budget}`:",
         "",
-        f"| network | canvas | canvases a picture | GMAC a picture | pictures seen | {columns} |",
+        f"| network | canvas | canvases a picture | GMAC a picture | pictures seen | training | {columns} |",
         line,
     ]
     for row in report["rows"]:
         cells = (row["network"], "{}x{}".format(*row["canvas"]), f"{row['canvases']:.1f}", f"{row['gmacs']:.2f}")
-        lines.append(f"| {' | '.join(cells)} | {row['pictures_seen']} | {_accuracy(row)} |")
+        cost = f"{row['trained_gmacs'] / report['rows'][0]['trained_gmacs']:.1f}"
+        lines.append(f"| {' | '.join(cells)} | {row['pictures_seen']} | {cost} | {_accuracy(row)} |")
     lines += [
         "",
         f"| crops at most | canvases a picture | GMAC a picture | {columns} |",
