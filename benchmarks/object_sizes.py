@@ -127,12 +127,12 @@ def _config(name: str, **values: Any) -> TrainConfig:
 def render(report: Mapping[str, Any]) -> str:
     """Markdown: the comparison, and the Saccade's AP over the number of crops."""
     settings, columns = report["settings"], " | ".join(COLUMNS)
-    budget = " ".join(f"--{name} {settings[name]}" for name in ("pictures", "epochs", "crops", "val", "seed"))
+    words = " ".join(f"--{name} {settings[name]}" for name in ("pictures", "epochs", "crops", "val", "seed"))
     least, most = settings["objects"]
     line = "|---|---:|---:|---:|---:|---:|" + "---:|" * len(COLUMNS)
     lines = [
         f"Drawn pictures of up to {settings['side']} px with objects of {least} to {most} px, {settings['pictures']} "
-        f"to train on and {settings['val']} to score; `python -m cornernet.benchmarks.object_sizes runs/sizes {budget}`:",
+        f"to train on and {settings['val']} to score; `python -m cornernet.benchmarks.object_sizes runs/sizes {words}`:",
         "",
         f"| network | canvas | canvases a picture | GMAC a picture | pictures seen | training | {columns} |",
         line,

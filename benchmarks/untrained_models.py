@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 PRESETS = ("hourglass-104", "squeeze")
 CLASSES = 80  # COCO
-PROFILE = "1x511x511,8x511x511,16x511x511"
+SIDE = 511
+BATCHES, SACCADE_BATCHES = (1, 8, 16), (1, 8, 32)  # a Saccade's largest: all crops of a picture
 
 
 def write_models(folder: Path, presets: tuple[str, ...] = PRESETS) -> list[Path]:
@@ -59,19 +60,23 @@ def untrained_network(preset_name: str) -> tuple[CornerNet, ModelCard]:
     """A network of this preset in eval mode, the same weights every time, and its card."""
     import torch
 
-    from cornernet.engine.model_card import ModelCard
+    from cornernet.engine.model_card import Decoder, ModelCard
     from cornernet.trainer.network.corner_net import CornerNet
-    from cornernet.trainer.network.presets import preset
+    from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES, preset
 
     torch.manual_seed(0)
     config = preset(preset_name, CLASSES)
+    saccade = PRESET_SACCADES.get(preset_name)
+    side = SIDE if saccade is None else max(saccade.view_sizes)
     card = ModelCard(
         name=preset_name,
         class_names=tuple(f"class {number}" for number in range(CLASSES)),
         category_ids=tuple(range(1, CLASSES + 1)),
         stride=config.stride,
         size_multiple=config.size_multiple,
-        train_size=(511, 511),
+        train_size=(side, side),
+        decoder=Decoder() if saccade is None else PRESET_DECODERS[preset_name],
+        saccade=saccade,
     )
     return CornerNet(config).eval(), card
 
@@ -92,8 +97,12 @@ def _export(checkpoint: Path, precision: str, path: Path) -> None:
 
 def _build(model: Path, path: Path) -> None:
     from cornernet.export.build import build_engine
+    from cornernet.export.parse_network import read_onnx
 
-    build_engine(model, path, profiles=(PROFILE,))
+    card = read_onnx(model)[1]
+    canvas = "x".join(map(str, card.usual_canvas))
+    batches = BATCHES if card.saccade is None else SACCADE_BATCHES
+    build_engine(model, path, profiles=(",".join(f"{batch}x{canvas}" for batch in batches),))
 
 
 if __name__ == "__main__":

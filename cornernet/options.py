@@ -128,6 +128,13 @@ Mirror = Annotated[
     ),
 ]
 Scales = Annotated[str, typer.Option(help="Run at these scales and join what was found.")]
+MaxCrops = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Of a CornerNet-Saccade: windows of a picture that it looks at again; fewer are faster. Default: its own.",
+    ),
+]
 Merge = Annotated[
     bool, typer.Option("--merge", help="Average each box with those it suppresses (official multi-scale test).")
 ]
@@ -170,6 +177,7 @@ def detector_settings(
     mirror: bool | None,
     scales: str,
     merge: bool,
+    max_crops: int | None,
     runtime: str | None,
     precision: str | None,
     threads: int | None,
@@ -188,6 +196,7 @@ def detector_settings(
         "protocol": protocol,
         "mirror": mirror,
         "scales": factors,
+        "max_crops": max_crops,
         "merge_exponent": MERGE_EXPONENT if merge else None,
         "size": parse_size(size),
         "resize": resize,

@@ -197,14 +197,14 @@ class ModelCard(_Frozen):
         return OUTPUTS if self.saccade is None else OUTPUTS + ATTENTION_OUTPUTS
 
     @property
-    def map_outputs(self) -> tuple[str, ...]:
-        """Names of what a file that gives raw maps gives, in order."""
-        return HEAD_OUTPUTS if self.saccade is None else HEAD_OUTPUTS + ATTENTION_MAPS
-
-    @property
     def soft_nms_sigma(self) -> float:
         """What the project of the weights suppresses with."""
         return 0.5 if self.saccade is None else self.saccade.sigma
+
+    @property
+    def map_outputs(self) -> tuple[str, ...]:
+        """Names of what a file that gives raw maps gives, in order."""
+        return HEAD_OUTPUTS if self.saccade is None else HEAD_OUTPUTS + ATTENTION_MAPS
 
     @property
     def usual_canvas(self) -> tuple[int, int]:

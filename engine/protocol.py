@@ -18,9 +18,8 @@ Canvas = Literal["multiple", "official"]
 class SaccadeRules:
     """The decisions that only a CornerNet-Saccade needs, numbered as in the description of CornerNet-Lite's code.
 
-    Canvases are uint8 under every protocol, where the official code never rounds: its boxes come back within the
-    distance that half a grey level moves the network, `tests/engine/saccade/test_official_saccade.py` measures it.
-
+    whole_levels: canvases are uint8. False: float32, never rounded, where the runtime takes that, which torch on a CPU
+        does; files do not, and see half a grey level at most beside it. Only the former gives every official box back.
     exact_affine: Q1. Boxes go back by what the resize did; False: by the asked scale, up to 2.5 px off at the far edge.
     full_window: Q2. Windows of `side / scale` pixels on all of the canvas; False: whole pixels, rounded down, so that
         the canvas' last row and column stay black, and the scale of a view rounded to float32.
@@ -42,6 +41,7 @@ class SaccadeRules:
         `full_window` does not replace that.
     """
 
+    whole_levels: bool = True
     exact_affine: bool = True
     full_window: bool = True
     near: Literal["square", "cross"] = "square"
@@ -58,6 +58,7 @@ class SaccadeRules:
 
 
 OFFICIAL_SACCADE = SaccadeRules(
+    whole_levels=False,
     exact_affine=False,
     full_window=False,
     near="cross",

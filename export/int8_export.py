@@ -13,7 +13,7 @@ from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.export.calibration import calibration_canvases, find_pictures
-from cornernet.export.int8_gate import Agreement, Step, average_precision, search_float_blocks
+from cornernet.export.int8_gate import Agreement, Step, average_precision, search_float_blocks, seen_by_saccade
 from cornernet.export.onnx_export import build_model, deployed_card, inline_functions
 from cornernet.export.parity import Parity, check_parity
 from cornernet.export.quantise import quantise, write_quantised
@@ -69,6 +69,8 @@ def export_int8(
     model = build_model(network, card)
     parity = check_parity(network, card, model)
     step(f"calibrating on {len(pictures)} pictures")
+    if card.saccade is not None:
+        canvases = seen_by_saccade(model, pictures)
     found = search_float_blocks(model, quantise(model, canvases), pictures, step)
     ap = None
     if dataset is not None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from cornernet.engine.backends import Backend, Outputs
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ExportError
@@ -29,6 +30,8 @@ WANTED_AGREEMENT, LEAST_AGREEMENT = 0.93, 0.85
 written."""
 MOST_FLOAT_BLOCKS = 4
 _PICTURES_FOR_SEARCH = 16
+_CROPS = 2
+"""Of each picture that a Saccade calibrates on, beside its views: as many canvases of objects as of whole images."""
 
 Step = Callable[[str], None]
 
@@ -102,6 +105,34 @@ def search_float_blocks(
     return best
 
 
+class _Recorder:
+    """A backend that keeps what it is given to look at. The Saccade behind it takes few crops."""
+
+    def __init__(self, backend: Backend) -> None:
+        card = backend.card
+        assert card.saccade is not None
+        saccade = card.saccade.model_copy(update={"max_crops": min(_CROPS, card.saccade.max_crops)})
+        self.card, self.name = card.model_copy(update={"saccade": saccade}), backend.name
+        self.canvases: list[np.ndarray] = []
+        self._backend = backend
+
+    def run(self, canvases: np.ndarray) -> Outputs:
+        self.canvases += [canvas[None].copy() for canvas in canvases]
+        return self._backend.run(canvases)
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def seen_by_saccade(model: onnx.ModelProto, pictures: Sequence[Path]) -> list[np.ndarray]:
+    """(1, H, W, 3) uint8 each: the views of the pictures, and the crops that the model asks for."""
+    with _running(model) as backend:
+        recorder = _Recorder(backend)
+        with Detector(recorder, score_threshold=0) as detector:
+            detector.predict(list(pictures))
+        return recorder.canvases
+
+
 def average_precision(model: onnx.ModelProto, dataset: CocoDataset) -> float:
     """COCO's AP of the file, through ONNX Runtime, as `cornernet evaluate` measures it."""
     with _opened(model) as detector:
@@ -115,13 +146,18 @@ def _detect(model: onnx.ModelProto, pictures: Sequence[Path]) -> list[Detections
 
 @contextmanager
 def _opened(model: onnx.ModelProto) -> Iterator[Detector]:
+    with _running(model) as backend, Detector(backend, score_threshold=0) as detector:
+        yield detector
+
+
+@contextmanager
+def _running(model: onnx.ModelProto) -> Iterator[OnnxRuntimeBackend]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(model.SerializeToString())
         backend = OnnxRuntimeBackend(path, providers=["CPUExecutionProvider"])
         try:
-            with Detector(backend, score_threshold=0) as detector:
-                yield detector
+            yield backend
         finally:
             backend.close()
 

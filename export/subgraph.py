@@ -35,7 +35,7 @@ def attention_peaks(card: ModelCard) -> list[onnx.ValueInfoProto]:
     return [onnx.helper.make_tensor_value_info(*entry, None) for entry in zip(ATTENTION_OUTPUTS, types)]
 
 
-def _map_type(card: ModelCard) -> int:
+def _map_type(card: ModelCard) -> onnx.TensorProto.DataType:
     return onnx.TensorProto.FLOAT16 if card.precision == "fp16" else onnx.TensorProto.FLOAT
 
 

@@ -19,13 +19,24 @@ import numpy as np
 from fake_cuda import FakeCuda
 
 from cornernet.engine.backends.trt_api import TensorRT
-from cornernet.engine.model_card import INPUT, OUTPUTS
+from cornernet.engine.model_card import ATTENTION_OUTPUTS, INPUT, OUTPUTS
 
-ROWS = 3
+ROWS = 5
+TAILS: dict[str, tuple[int, ...]] = {
+    "boxes": (ROWS, 4),
+    "scores": (ROWS,),
+    "corner_scores": (ROWS, 2),
+    "labels": (ROWS,),
+    "counts": (),
+    "attention_scores": (3, ROWS),
+    "attention_cells": (3, ROWS),
+}
+"""Lengths behind that of the batch."""
 
 
 def expected(canvases: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What the fake network gives for (N, H, W, 3) images; each row of a result depends on its own image only."""
+    """What the fake network gives for (N, H, W, 3) images; each row of a result depends on its own image only. The last
+    two are the attention of a Saccade, which other plans leave out."""
     images = canvases.astype(np.float64)
     mean = images.mean(axis=(1, 2, 3))
     rows = np.arange(ROWS)
@@ -36,10 +47,14 @@ def expected(canvases: np.ndarray) -> tuple[np.ndarray, ...]:
     corner_scores = np.stack([scores, scores + 1], axis=2)
     labels = canvases[:, 0, 0, 1, None].astype(int) + rows
     counts = canvases.max(axis=(1, 2, 3))
-    return tuple(a.astype(t) for a, t in zip((boxes, scores, corner_scores, labels, counts), TYPES.values()))
+    attention = np.repeat(scores[:, None] / 255, 3, axis=1)
+    cells = np.repeat(labels[:, None], 3, axis=1)
+    results = boxes, scores, corner_scores, labels, counts, attention, cells
+    return tuple(a.astype(t) for a, t in zip(results, TYPES.values()))
 
 
-TYPES = {name: np.int32 if name in ("labels", "counts") else np.float32 for name in OUTPUTS}
+_INTEGERS = ("labels", "counts", "attention_cells")
+TYPES = {name: np.int32 if name in _INTEGERS else np.float32 for name in OUTPUTS + ATTENTION_OUTPUTS}
 
 
 def plan(
@@ -114,8 +129,7 @@ class Context:
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         rows = -1 if self.engine.facts.get("data_dependent") else ROWS
-        tails = {"boxes": (rows, 4), "scores": (rows,), "corner_scores": (rows, 2), "labels": (rows,), "counts": ()}
-        return (self.shape[0], *tails[name])
+        return (self.shape[0], *(rows if length == ROWS else length for length in TAILS[name]))
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         assert address % 256 == 0, f"{name} at {address:#x} is not aligned to 256 bytes"
@@ -138,7 +152,7 @@ class Context:
         if engine.facts.get("broken"):
             engine.logger.log(Severity.ERROR, "the fake network is broken")
             return False
-        assert set(self.addresses) == {INPUT, *OUTPUTS} and self.scratch >= self.needed
+        assert set(self.addresses) == set(engine.names) and self.scratch >= self.needed
         if self.profiler is not None:
             for layer in ("conv", "CornerPeaks"):
                 self.profiler.report_layer_time(layer, 0.5)
@@ -156,7 +170,7 @@ class Context:
             assert version == self.version, "the context was given another shape after this was recorded"
             content = bytes(cuda.bytes_at(addresses[INPUT], int(np.prod(shape))))
             results = expected(np.frombuffer(content, np.uint8).reshape(shape))
-            for name, result in zip(OUTPUTS, results):
+            for name, result in zip(engine.names[1:], results):
                 cuda.bytes_at(addresses[name], result.nbytes)[:] = result.tobytes()
 
         cuda.enqueue(stream, work)
@@ -182,8 +196,7 @@ class Engine:
         return self.facts.get("types", {}).get(name, np.uint8 if name == INPUT else TYPES.get(name))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        tails = {"boxes": (ROWS, 4), "scores": (ROWS,), "corner_scores": (ROWS, 2), "labels": (ROWS,), "counts": ()}
-        return tuple(self.facts.get("shapes", {}).get(name, (-1, *tails[name])))
+        return tuple(self.facts.get("shapes", {}).get(name, (-1, *TAILS[name])))
 
     def get_tensor_profile_shape(self, name: str, index: int) -> list[tuple[int, ...]]:
         return [(*shape, 3) for shape in self.facts["profiles"][index]]

@@ -1,8 +1,11 @@
 """A CornerNet-Saccade without a network: a Backend that gives planted answers, such as the golden ones, in order."""
 
+import time
+
+import cv2
 import numpy as np
 
-from cornernet.engine.backends import RawDetections, SaccadeDetections
+from cornernet.engine.backends import SaccadeDetections
 from cornernet.engine.model_card import Decoder, ModelCard, Saccade
 
 PEAKS = 256
@@ -82,40 +85,41 @@ class PlantedBackend:
 
 
 class SceneBackend:
-    """Every grey level of a picture is an object of its own, whose box is found wherever it is seen; the attention of
-    every level lies on objects in the class of their longer side."""
+    """Finds bright rectangles on black where they are at least 16 px long on a canvas, and not in its border cells;
+    the attention of their size's level lies on all of them. Score: brightness / 255.
+
+    fail_on: brightness of which an object makes the batch fail. seconds: of one run.
+    """
 
     name = "scene"
 
-    def __init__(self, card=None, *, fail_on=()):
+    def __init__(self, card=None, *, fail_on=(), seconds=0.0):
         self.card = card or saccade_card(2)
-        self.fail_on = fail_on
+        self.fail_on, self.seconds = fail_on, seconds
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, canvases):
         self.shapes.append(canvases.shape)
-        if any((canvas == level).any() for canvas in canvases for level in self.fail_on):
+        time.sleep(self.seconds)
+        if np.isin(canvases.reshape(len(canvases), -1).max(axis=1), self.fail_on).any():
             raise MemoryError("planted failure")
         side = canvases.shape[1]
         decoded, counts = np.zeros((len(canvases), 12, 8), np.float32), np.zeros(len(canvases), int)
         maps = [np.zeros((len(canvases), 1, -(-side // s), -(-side // s)), np.float32) for s in (16, 8, 4)]
         for number, canvas in enumerate(canvases):
-            for level in np.unique(canvas)[1:][:12]:
-                rows, columns = np.nonzero((canvas == level).all(axis=2))
-                if len(rows) < 9:
-                    continue
-                box = np.array((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), np.float32)
-                decoded[number, counts[number]] = (*(box * 64 / 255), level / 255, level / 255, level / 255, level % 2)
-                counts[number] += 1
-                longer = max(box[2] - box[0], box[3] - box[1])
-                which = 0 if longer > 96 else 1 if longer > 32 else 2
-                stride = (16, 8, 4)[which]
-                cell = int((box[1] + box[3]) / 2 // stride), int((box[0] + box[2]) / 2 // stride)
-                maps[which][number, 0][cell] = level / 255
+            bright = (canvas[..., 0] > 90).astype(np.uint8)
+            for x, y, width, height, _ in cv2.connectedComponentsWithStats(bright)[2][1:]:
+                longer = max(width, height)
+                score = canvas[y : y + height, x : x + width].max() / 255
+                level = 0 if longer > 96 else 1 if longer > 32 else 2
+                stride = (16, 8, 4)[level]
+                maps[level][number, 0, (y + height // 2) // stride, (x + width // 2) // stride] = score
+                inside = min(x, y) >= 4 and max(x + width, y + height) <= side - 4
+                if longer >= 16 and inside and counts[number] < decoded.shape[1]:
+                    box = np.array((x, y, x + width, y + height)) * 64 / 255
+                    decoded[number, counts[number]] = *box, score, score, score, 0
+                    counts[number] += 1
         return saccade_outputs(decoded, counts, peaks_of(maps))
 
     def close(self):
         pass
-
-
-__all__ = ["PlantedBackend", "RawDetections", "SceneBackend", "peaks_of", "saccade_card", "saccade_outputs"]

@@ -102,7 +102,7 @@ def prepare(network: str, folder: Path, dataset: CocoDataset | None) -> tuple[Pa
     else:
         import onnx
 
-        side = min(SIDE, card.max_size)
+        side = min(SIDE, card.max_size) if card.saccade is None else card.usual_canvas[0]
         model = onnx.load(stem.with_suffix(".onnx"))
         write_quantised(quantise(model, [drawn_images(seed, 1, side, side) for seed in range(2)]), int8)
     return stem, trained

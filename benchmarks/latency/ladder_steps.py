@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends import Backend, RawDetections
+from cornernet.engine.backends import Backend, Outputs, named_outputs
 from cornernet.engine.backends.open import Precision, Runtime, open_backend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError
@@ -41,9 +41,14 @@ def _published(stem: Path, *, folded: bool) -> Backend:
         def __init__(self) -> None:
             self.card = card
 
-        def run(self, canvases: np.ndarray) -> RawDetections:
+        def run(self, canvases: np.ndarray) -> Outputs:
             with torch.inference_mode():
-                return RawDetections(*(output.numpy() for output in published(torch.from_numpy(canvases))))
+                return named_outputs([output.numpy() for output in published(torch.from_numpy(canvases))])
+
+        def run_crops(self, canvases: np.ndarray) -> Outputs:
+            """Of a Saccade: its code leaves the attention of crops out."""
+            with torch.inference_mode():
+                return named_outputs([out.numpy() for out in published(torch.from_numpy(canvases), attention=False)])
 
         def close(self) -> None:
             pass
@@ -117,8 +122,13 @@ def time_step(
     step: str, stem: Path, size: tuple[int, int], batch: int, runs: int, files: Sequence[Path], *, limit_s: float = 1800
 ) -> dict[str, Any]:
     """`measure_step` in a fresh process. Raises BackendError with the last line of the child's complaint."""
-    command = [sys.executable, "-m", "cornernet.benchmarks.latency.ladder_steps", step, str(stem)]
-    command += [*map(str, size), str(batch), str(runs), *map(str, files)]
+    module = "cornernet.benchmarks.latency.ladder_steps"
+    return in_process(module, step, stem, [*size, batch, runs, *files], limit_s=limit_s)
+
+
+def in_process(module: str, step: str, stem: Path, words: Sequence[object], *, limit_s: float) -> dict[str, Any]:
+    """The line of JSON that `python -m MODULE STEP STEM WORDS...` prints last. Raises BackendError."""
+    command = [sys.executable, "-m", module, step, str(stem), *map(str, words)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired as error:

@@ -188,7 +188,7 @@ def ablations(
     seed: Annotated[
         list[int] | None, typer.Option(help="Several seeds show how much is noise; may be repeated.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze or tiny.")] = None,
+    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze, tiny, saccade or saccade-tiny.")] = None,
     size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,

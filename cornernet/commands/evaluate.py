@@ -12,6 +12,7 @@ from cornernet.options import (
     CanvasSize,
     DecodeMode,
     Device,
+    MaxCrops,
     Merge,
     Mirror,
     Model,
@@ -65,6 +66,7 @@ def run(
     mirror: Mirror = None,
     scales: Scales = "1",
     merge: Merge = False,
+    max_crops: MaxCrops = None,
     batch_size: BatchSize = 8,
     evaluator: Annotated[
         str,
@@ -100,6 +102,7 @@ def run(
         mirror=mirror,
         scales=scales,
         merge=merge,
+        max_crops=max_crops,
         runtime=runtime,
         precision=precision,
         threads=threads,

@@ -9,6 +9,7 @@ import typer
 EXAMPLES = """
 cornernet import CornerNet_500000.pkl -o cornernet.safetensors
 cornernet import CornerNet_Squeeze_500000.pkl -o squeeze.safetensors
+cornernet import CornerNet_Saccade_500000.pkl -o saccade.safetensors
 # published weights: fetched once, checked by their hash before they are opened
 cornernet import mmdetection/hourglass-104 -o hg104.safetensors
 cornernet import --list

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from cornernet.engine.model_card import ModelCard
+    from cornernet.engine.model_card import ModelCard, Saccade
 
 EXAMPLES = """
 cornernet info model.onnx
@@ -61,6 +61,7 @@ def _lines(card: "ModelCard", facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("trained at", "unknown" if card.train_size is None else "{}x{} (height x width)".format(*card.train_size)),
         ("thresholds", _thresholds(card)),
         ("decoder", f"{decoder.top_k} corners per branch, {decoder.num_dets} rows, distance {decoder.max_distance:g}"),
+        *([] if card.saccade is None else [("saccade", _saccade(card.saccade))]),
         ("parameters", "unknown" if parameters is None else f"{parameters:,}"),
         ("cost", ", ".join(f"{gmacs:.1f} GMAC at {size}" for size, gmacs in card.gmacs.items()) or "unknown"),
         ("operators", _operators(facts)),
@@ -69,6 +70,11 @@ def _lines(card: "ModelCard", facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("source", card.source or "unknown"),
     ]
     return lines
+
+
+def _saccade(saccade: "Saccade") -> str:
+    views = " and ".join(map(str, saccade.view_sizes))
+    return f"views of {views} px, up to {saccade.max_crops} crops at {', '.join(f'{z:g}' for z in saccade.zooms)} times"
 
 
 def _thresholds(card: "ModelCard") -> str:

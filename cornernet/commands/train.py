@@ -24,7 +24,7 @@ torchrun --nproc-per-node 2 -m cornernet train data/shapes -o runs/shapes2 --pre
 def run(
     dataset: Annotated[Path, typer.Argument(help="Folder with images/ and annotations/instances_<split>.json.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Run directory: checkpoints, metrics, pictures.")],
-    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze, saccade, tiny or saccade-tiny.")] = None,
+    preset: Annotated[str | None, typer.Option(help="hourglass-104, squeeze, tiny, saccade or saccade-tiny.")] = None,
     size: Annotated[str | None, typer.Option(help="Training canvas, HEIGHTxWIDTH [px].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step, over all processes.")] = None,

@@ -62,6 +62,7 @@ class Backend(typing.Protocol):
     What a backend may have beside this, read through contract.py:
         in_flight: int            batches it wants at once, each from a thread of its own; 1 without it
         computes_on_cpu: bool     whether it needs the cores that also read images; False without it
+        takes_float: bool         whether canvases may be float32 too, grey levels that are not whole; False without it
         allocate(size) -> array   (size,) uint8 that it reads without another copy, such as page-locked memory
     """
 

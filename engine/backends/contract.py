@@ -177,6 +177,11 @@ def computes_on_cpu(backend: Backend) -> bool:
     return bool(getattr(backend, "computes_on_cpu", False))
 
 
+def takes_float(backend: Backend) -> bool:
+    """Whether canvases may be float32, in grey levels that are not whole."""
+    return bool(getattr(backend, "takes_float", False))
+
+
 def allocate(backend: Backend, size: int) -> np.ndarray:
     """(size,) uint8 of memory that the backend reads without another copy."""
     own = getattr(backend, "allocate", None)

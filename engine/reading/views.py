@@ -47,6 +47,11 @@ class Looks(Interface):
     """How often it looks. All views of a look are run before the next is planned."""
 
     @property
+    def whole_levels(self) -> bool:
+        """Whether canvases are uint8; False: float32 where the backend takes that."""
+        ...
+
+    @property
     def protocol(self) -> Protocol: ...
 
     @property
@@ -59,7 +64,7 @@ class Looks(Interface):
         ...
 
     def place(self, pixels: np.ndarray, placement: Any, out: np.ndarray) -> None:
-        """Write one canvas from the image's pixels (H, W, 3) uint8 BGR into out (h, w, 3) uint8."""
+        """Write one canvas from the image's pixels (H, W, 3) uint8 BGR into out (h, w, 3)."""
         ...
 
     def kept(self, found: Sequence[Found]) -> Sequence[Found]:
@@ -86,6 +91,7 @@ class ViewPlan:
     mirror: bool
 
     looks: ClassVar[int] = 1
+    whole_levels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.scales:

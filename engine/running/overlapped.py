@@ -239,8 +239,9 @@ class Pipeline:
         for batch in batches:
             shape = (len(batch), *batch[0].placement.canvas, 3)
             self._lent.put(None)
-            memory = self._memory.borrow(int(np.prod(shape)))
-            canvases = memory[: int(np.prod(shape))].reshape(shape)
+            size = int(np.prod(shape)) * self._stages.dtype.itemsize
+            memory = self._memory.borrow(size)
+            canvases = memory[:size].view(self._stages.dtype).reshape(shape)
             placed = self._pool.submit(self._place, window, batch, canvases)
             self._ready.put(Job(window, batch, memory, canvases, placed))
 

@@ -31,7 +31,7 @@ def run_window(stages: Stages, window: list[Loaded], batch_size: int) -> list[De
     """Results of images that share batches where their canvases are equal."""
     for _ in range(stages.looks):
         for batch in stages.views(window, batch_size):
-            canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), np.uint8)
+            canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), stages.dtype)
             stages.place(batch, window, canvases)
             stages.run(batch, window, canvases)
     return [stages.finish(loaded) for loaded in window]

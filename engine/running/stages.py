@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import Backend, named_outputs
-from cornernet.engine.backends.contract import check_detections
+from cornernet.engine.backends.contract import check_detections, takes_float
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
@@ -77,6 +77,11 @@ class Stages:
         return self.plan.looks
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of canvases: uint8; float32 where that is asked for and the backend takes it."""
+        return np.dtype(np.uint8 if self.plan.whole_levels or not takes_float(self.backend) else np.float32)
+
+    @property
     def max_pixels(self) -> int:
         return self.rules.max_pixels
 
@@ -109,7 +114,7 @@ class Stages:
         return list(batches(views, batch_size))
 
     def place(self, batch: Batch, window: Sequence[Loaded], canvases: np.ndarray) -> None:
-        """Write the views of `batch` into canvases (n, h, w, 3) uint8."""
+        """Write the views of `batch` into canvases (n, h, w, 3) of `dtype`."""
         for canvas, view in zip(canvases, batch, strict=True):
             pixels = window[view.image].pixels
             assert pixels is not None

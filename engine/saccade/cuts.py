@@ -142,7 +142,8 @@ def _clear(centre: float, length: int, scale: float, side: int, margin: float) -
 def place_cut(image: np.ndarray, cut: Cut, card: ModelCard, rules: SaccadeRules, out: np.ndarray) -> None:
     """Write the canvas of `cut` into out (side, side, 3) uint8, in the card's channel order, padded with its fill.
 
-    image (H, W, 3) uint8 BGR. The official canvas is never rounded; ours differs from it by half a grey level at most.
+    image (H, W, 3) uint8 BGR. The official canvas is never rounded; ours differs from it by half a grey level at most,
+    and not at all where `out` is float32, in grey levels too.
     """
     out[:] = card.fill
     if cut.is_empty:
@@ -150,26 +151,28 @@ def place_cut(image: np.ndarray, cut: Cut, card: ModelCard, rules: SaccadeRules,
     (rows, columns), (target_rows, target_columns) = cut.source, cut.target
     size = target_rows[1] - target_rows[0], target_columns[1] - target_columns[0]
     content = _resize(image[slice(*rows), slice(*columns)], size, antialias=rules.antialias)
+    if out.dtype == np.uint8:
+        content = np.rint(content)
     if card.channel_order == "rgb":
-        content = cv2.cvtColor(content, cv2.COLOR_BGR2RGB)
+        content = content[..., ::-1]
     out[slice(*target_rows), slice(*target_columns)] = content
 
 
 def _resize(source: np.ndarray, size: Size, *, antialias: bool) -> np.ndarray:
-    """(H, W, 3) uint8 -> (*size, 3) uint8, bilinear, rounded once: OpenCV's uint8 is up to 0.8 grey levels off."""
+    """(H, W, 3) uint8 -> (*size, 3) float32, bilinear: OpenCV's uint8 is up to 0.8 grey levels off."""
     (height, width), (rows, columns) = source.shape[:2], size
     if antialias and min(rows / height, columns / width) < 0.5:
-        return cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA)
+        return cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
     if height * width <= 4 * rows * columns:
-        exact = cv2.resize(source.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
-    else:  # of a large image two rows and columns of each pixel matter, and a float32 copy would be four times as large
-        above, below, down = _neighbours(height, rows)
-        left, right, along = _neighbours(width, columns)
-        picked = source[np.stack((above, below))[:, :, None, None], np.stack((left, right))]
-        upper, lower = picked.astype(np.float32)
-        pairs = upper + (lower - upper) * down[:, None, None, None]
-        exact = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * along[:, None]
-    return np.rint(exact).astype(np.uint8)
+        return cv2.resize(source.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    # Of a large image two rows and columns matter for each pixel; a float32 copy of it would be four times as large.
+    above, below, down = _neighbours(height, rows)
+    left, right, along = _neighbours(width, columns)
+    picked = source[np.stack((above, below))[:, :, None, None], np.stack((left, right))]
+    upper, lower = picked.astype(np.float32)
+    pairs = upper + (lower - upper) * down[:, None, None, None]
+    content: np.ndarray = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * along[:, None]
+    return content
 
 
 def _neighbours(length: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

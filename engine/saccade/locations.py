@@ -57,21 +57,21 @@ def box_locations(
 
     The scale shows the longer side as long as its size class is best seen. Boxes of no size give none.
     """
-    strong = scores > np.float32(saccade.reference_threshold)
+    strong = (scores > np.float32(saccade.reference_threshold)) & np.isfinite(boxes).all(axis=1)
     boxes, scores = boxes[strong], scores[strong]
     if rules.clip_centres:
         boxes = np.clip(boxes, 0, np.array((image[1], image[0], image[1], image[0]), np.float32))
     x1, y1, x2, y2 = boxes.T
     longer = np.maximum(x2 - x1, y2 - y1)
-    seen = np.isfinite(boxes).all(axis=1) & (longer > 0)
-    x, y, longer, scores = ((values[seen]) for values in ((x1 + x2) / 2, (y1 + y2) / 2, longer, scores))
     large, medium = saccade.reference_bounds
     sizes = np.array(saccade.reference_sizes, np.float32)
-    scale = np.where(longer > large, sizes[0], np.where(longer > medium, sizes[1], sizes[2])) / longer
+    with np.errstate(divide="ignore", over="ignore"):
+        scale = np.where(longer > large, sizes[0], np.where(longer > medium, sizes[1], sizes[2])) / longer
+    rank = 1 + scores.astype(np.float64) if rules.rank_by_score else np.ones(len(scale))
+    seen = (longer > 0) & np.isfinite(scale)
     if rules.cap_zoom:
         scale = np.minimum(scale, np.float32(LARGEST_CROP))
-    rank = 1 + scores.astype(np.float64) if rules.rank_by_score else np.ones(len(scale))
-    return np.column_stack((y, x, scale, rank)).astype(np.float64)
+    return np.column_stack(((y1 + y2) / 2, (x1 + x2) / 2, scale, rank)).astype(np.float64)[seen]
 
 
 def thin_out(locations: np.ndarray, rules: SaccadeRules, *, most: int) -> np.ndarray:

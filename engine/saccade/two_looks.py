@@ -34,6 +34,10 @@ class TwoLooks:
     looks: ClassVar[int] = 2
 
     @property
+    def whole_levels(self) -> bool:
+        return self.protocol.saccade.whole_levels
+
+    @property
     def fit(self) -> Size:
         """(height, width) [px] of every canvas."""
         assert self.card.train_size is not None
@@ -73,7 +77,7 @@ class TwoLooks:
         return np.concatenate(of_attention + of_boxes)
 
     def place(self, pixels: np.ndarray, placement: Placed, out: np.ndarray) -> None:
-        """Write one canvas (side, side, 3) uint8 from the image's pixels (H, W, 3) uint8 BGR."""
+        """Write one canvas (side, side, 3) from the image's pixels (H, W, 3) uint8 BGR."""
         assert isinstance(placement, Cut)
         place_cut(pixels, placement, self.card, self.protocol.saccade, out)
 

@@ -90,6 +90,8 @@ _TYPES = {
     "corner_scores": "TYPE_FP32",
     "labels": "TYPE_INT32",
     "counts": "TYPE_INT32",
+    "attention_scores": "TYPE_FP32",
+    "attention_cells": "TYPE_INT32",
 }
 
 

@@ -13,7 +13,7 @@ from cornernet.engine.backends.engine_card import EngineCard, read_engine_card
 from cornernet.engine.backends.open import ENGINE_SUFFIXES, weights_beside
 from cornernet.engine.errors import ExportError, ModelError
 from cornernet.engine.geometry import Size
-from cornernet.engine.model_card import INPUT, OUTPUTS, ModelCard
+from cornernet.engine.model_card import ATTENTION_OUTPUTS, INPUT, OUTPUTS, ModelCard
 from cornernet.engine.protocol import find_protocol
 from cornernet.engine.reading.views import canvas_to_fit
 from cornernet.engine.whole_file import write_text_whole, write_whole
@@ -123,12 +123,12 @@ def _onnx(model: Path) -> tuple[ModelCard, NetworkFacts, tuple[str, ...]]:
         value.name: [axis.dim_value if axis.HasField("dim_value") else -1 for axis in value.type.tensor_type.shape.dim]
         for value in (*graph.graph.input, *graph.graph.output)
     }
-    if card.outputs == "detections" and (missing := {INPUT, *OUTPUTS} - shapes.keys()):
+    if card.outputs == "detections" and (missing := {INPUT, *card.detection_outputs} - shapes.keys()):
         raise ModelError(f"{model} has no {', '.join(sorted(missing))}. Write it with `cornernet export`.")
     batch = shapes[INPUT][0]
     if batch not in (-1, 1):
         raise ExportError(f"{model} takes {batch} canvases at once and no fewer; export it with an open batch")
-    wanted = {key: shapes[key][1:] for key in (INPUT, *OUTPUTS) if key in shapes}
+    wanted = {key: shapes[key][1:] for key in (INPUT, *card.detection_outputs) if key in shapes}
     return card, NetworkFacts("onnxruntime", wanted, _MOST if batch == -1 else 1, ()), ()
 
 
@@ -143,6 +143,8 @@ def _engine(model: Path) -> tuple[ModelCard, NetworkFacts, tuple[str, ...]]:
         INPUT: (height, width, 3),
         **dict(zip(OUTPUTS, ((rows, 4), (rows,), (rows, 2), (rows,), ()), strict=True)),
     }
+    if (saccade := facts.card.saccade) is not None:
+        shapes |= dict.fromkeys(ATTENTION_OUTPUTS, (len(saccade.attention_strides), saccade.locations))
     network = NetworkFacts(
         "tensorrt",
         shapes,

@@ -17,7 +17,7 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.export.build import build_engine
 from cornernet.export.onnx_export import build_model, deployed_card
 from cornernet.trainer.network.corner_net import CornerNet
-from cornernet.trainer.network.presets import preset
+from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES, preset
 
 pytestmark = pytest.mark.skipif(
     "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install '.[rtx]'"
@@ -29,8 +29,9 @@ PRESETS = [
     pytest.param(
         (name, precision), id=f"{name}-{precision}", marks=[] if (name, precision) in QUICK else [pytest.mark.slow]
     )
-    for name in ("tiny", "squeeze", "hourglass-104")
+    for name in ("tiny", "squeeze", "hourglass-104", "saccade-tiny", "saccade")
     for precision in ("fp32", "fp16")
+    if (name, precision) != ("saccade", "fp32")  # its layers are those of saccade-tiny, in four times the time
 ]
 
 
@@ -42,6 +43,8 @@ def exported(request, tmp_path_factory) -> tuple[str, str, Path]:
     torch.manual_seed(0)
     classes = {"class_names": ("a", "b", "c"), "category_ids": (1, 2, 3)}
     sizes = {"stride": config.stride, "size_multiple": config.size_multiple, "max_size": 512}
+    if config.attention:
+        sizes |= {"saccade": PRESET_SACCADES[name], "train_size": (256, 256), "decoder": PRESET_DECODERS[name]}
     network = CornerNet(config).eval()
     card = deployed_card(network, ModelCard(name=name, **classes, **sizes), precision=precision)
     path = tmp_path_factory.mktemp("preset") / "model.onnx"
@@ -54,7 +57,8 @@ def test_the_exported_preset_builds_from_standard_operators(exported, targets):
     name, precision, path = exported
     card = build_engine(path, path.with_suffix(".engine"), plugins=None, targets=targets, cache=None).card
     assert card.card.name == name and card.card.precision == precision
-    assert (card.layers["POOLING"], card.layers["TOPK"], card.operators) == (14, 3, {})
+    levels = 3 * name.startswith("saccade")
+    assert (card.layers["POOLING"], card.layers["TOPK"], card.operators) == (14 + levels, 3 + levels, {})
     assert ("HALF" in card.precisions) == (precision == "fp16")
     assert card.profiles[0].min[0] == 1 and card.profiles[0].max == (8, 512, 512)
 
@@ -65,7 +69,7 @@ def test_the_exported_preset_builds_from_standard_operators(exported, targets):
     reason="needs libcornernet_plugins.so (cmake -B build && cmake --build build) or CORNERNET_PLUGINS_LIBRARY",
 )
 def test_the_same_file_builds_with_our_plugins(exported):
-    _, precision, path = exported
+    name, precision, path = exported
     output = path.with_name("plugins.engine")
     cornernet = Path(sys.executable).with_name("cornernet")
     command = [cornernet, "build", path, "-o", output, "--target", "sm_89", "--no-cache"]
@@ -73,5 +77,6 @@ def test_the_same_file_builds_with_our_plugins(exported):
     assert done.returncode == 0, done.stdout + done.stderr
     card = json.loads(output.with_name("plugins.engine.json").read_text())
     assert card["operators"] == OPERATORS
-    assert card["layers"]["PLUGIN_V3"] == sum(OPERATORS.values()) and "TOPK" not in card["layers"]
+    assert card["layers"]["PLUGIN_V3"] == sum(OPERATORS.values())
+    assert card["layers"].get("TOPK", 0) == 3 * name.startswith("saccade")  # attention is chosen by standard operators
     assert ("HALF" in card["precisions"]) == (precision == "fp16")

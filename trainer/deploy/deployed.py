@@ -82,10 +82,10 @@ class DeployedCorner(nn.Module):
         self.rejects_border, self.last = decoder.reject_border, last
         self.heatmap = fold_batch_norms(heads.heatmap).to(dtype)
         layers = [[module for module in head.modules() if isinstance(module, nn.Conv2d)] for head in heads.sparse]
-        first, last = ([head[index] for head in layers] for index in (0, 1))
+        first, second = ([head[index] for head in layers] for index in (0, 1))
         self.window = first[0].kernel_size[0]
         self.hidden = _per_cell(torch.cat([c.weight.flatten(1) for c in first]), _biases(first)).to(dtype)
-        self.position = _per_cell(torch.block_diag(*(c.weight.flatten(1) for c in last)), _biases(last))
+        self.position = _per_cell(torch.block_diag(*(c.weight.flatten(1) for c in second)), _biases(second))
 
     def forward(self, features: Tensor) -> Corners:
         heatmap = self.heatmap(features)

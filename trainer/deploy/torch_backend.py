@@ -65,7 +65,7 @@ class TorchBackend:
         self.name = "PyTorch" + " compiled" * compiled + f" {precision}" * (precision != "fp32") + " kernels" * kernels
         self._lanes: queue.LifoQueue[CudaLane] = queue.LifoQueue()
         self.in_flight = LANES if on_gpu else 1
-        self.computes_on_cpu = not on_gpu
+        self.computes_on_cpu = self.takes_float = not on_gpu
         if on_gpu:
             for _ in range(LANES):
                 self._lanes.put(CudaLane(self._network, self.device, graphs=graphs and not compiled))

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_cuda import FakeCuda
+from fake_tensorrt import ROWS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted_saccade import saccade_card
 from tensorrt_rig import SMALL, Rig, assert_results, images
 
+from cornernet.engine.backends import SaccadeDetections
 from cornernet.engine.backends.engine_card import Profile
 from cornernet.engine.backends.trt_loading import choose_profile
 from cornernet.engine.errors import ImageError
@@ -33,6 +36,16 @@ def test_any_sequence_of_batch_sizes_gives_the_oracles_rows(tmp_path_factory, co
         for seed, count in enumerate(counts):
             canvases = images(count, 16, 16, seed)
             assert_results(rig.backend.run(canvases), canvases)
+    assert rig.cuda.alive() == {}
+
+
+def test_a_saccades_attention_comes_with_its_boxes(tmp_path):
+    card = saccade_card(max_size=256)
+    with Rig(tmp_path, card=card, outputs=card.detection_outputs) as rig:
+        for count in (1, 4, 9):
+            raw = rig.backend.run(images(count, seed=count))
+            assert isinstance(raw, SaccadeDetections) and raw.attention_scores.shape == (count, 3, ROWS)
+            assert_results(raw, images(count, seed=count))
     assert rig.cuda.alive() == {}
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cornernet.cli import app
 from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile, write_engine_card
 from cornernet.engine.errors import ExportError, ModelError
-from cornernet.engine.model_card import OUTPUTS, ModelCard
+from cornernet.engine.model_card import ATTENTION_OUTPUTS, OUTPUTS, ModelCard, Saccade
 from cornernet.export.triton.triton_repository import write_repository
 
 CARD = make_card(train_size=(128, 128), class_names=("bright", "two\nlines"))
@@ -155,6 +155,16 @@ def test_an_engine_that_carries_its_plugins_is_a_plan_with_the_option_that_lets_
     # One canvas: all pictures are scaled to it.
     settings = json.loads(config(tmp_path / "r/cornernet").parameters["settings"].string_value)
     assert settings == {"score_threshold": 0.1, "resize": "fit", "size": [128, 128]}
+
+
+def test_a_saccades_engine_gives_attention_too(engine, tmp_path):
+    saccade = Saccade(view_sizes=(96, 127), locations=64)
+    path = engine.write(card=CARD.model_copy(update={"saccade": saccade}))
+    write_repository(path, tmp_path / "repository")
+    outputs = {value.name: value for value in config(tmp_path / "repository/cornernet_network").output}
+    assert tuple(outputs) == OUTPUTS + ATTENTION_OUTPUTS
+    described = [(list(outputs[name].dims), name_of_type(outputs[name])) for name in ATTENTION_OUTPUTS]
+    assert described == [([3, 64], "TYPE_FP32"), ([3, 64], "TYPE_INT32")]
 
 
 def test_profiles_of_several_sizes_leave_the_canvas_open(engine, tmp_path):

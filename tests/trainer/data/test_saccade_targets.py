@@ -1,7 +1,7 @@
 """Targets of a CornerNet-Saccade: the official sampling function's, and the definition in plain loops."""
 
 import numpy as np
-import oracles_saccade as oracles
+import oracles_saccade_training as oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

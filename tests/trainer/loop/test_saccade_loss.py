@@ -3,7 +3,7 @@
 import zlib
 
 import numpy as np
-import oracles_saccade as oracles
+import oracles_saccade_training as oracles
 import pytest
 import torch
 from hypothesis import given, settings

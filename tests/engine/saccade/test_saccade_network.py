@@ -1,0 +1,66 @@
+"""The published network itself, with the golden weights, through the Detector's stages on a photograph."""
+
+import json
+
+import numpy as np
+import oracles_network
+import pytest
+import torch
+from planted_saccade import saccade_card
+
+from cornernet.engine.detector import Detector
+from cornernet.trainer.deploy.torch_backend import TorchBackend
+from cornernet.trainer.import_weights.key_names import Origin, our_name
+from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.trainer.network.presets import preset
+
+PHOTOGRAPH = "000000377575"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def backend(golden):
+    """The recipe's weights, with the last layers calibrated so that the photographs have objects."""
+    keys = json.loads((golden / "f_network/saccade_state_dict_keys.json").read_text())["keys"]
+    state = {}
+    for key, shape, _ in keys:
+        name = key.removeprefix("module.")
+        state[name] = oracles_network.fill(name, tuple(shape))
+    for name, change in json.loads((golden / "h_saccade/calibration.json").read_text()).items():
+        scale = np.reshape(change["scale"], (-1, 1, 1, 1))
+        state[f"{name}.weight"] = (state[f"{name}.weight"].astype(np.float64) * scale).astype(np.float32)
+        state[f"{name}.bias"] = np.array(change["bias"], np.float32)
+    with torch.device("meta"):
+        network = CornerNet(preset("saccade", 80))
+    tensors = {our_name(name, Origin.LITE_SACCADE): torch.from_numpy(values) for name, values in state.items()}
+    network.load_state_dict(tensors, assign=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield TorchBackend(network.eval(), saccade_card(80))
+    torch.set_num_threads(threads)
+
+
+def test_on_canvases_that_are_not_rounded_the_boxes_are_the_official_ones(backend, golden, shared_data):
+    numbers = np.load(golden / "h_saccade" / f"pipeline_{PHOTOGRAPH}.npz")
+    detector = Detector(backend, protocol="official")
+    path = next(shared_data.rglob(f"*{PHOTOGRAPH}.jpg"))
+    (found,) = detector.predict(path, batch_size=32)
+    final = numbers["final"]
+    rows = np.column_stack((found.boxes, found.scores, found.labels))
+    left = list(range(len(final)))
+    for row in rows:
+        distance = np.abs(final[left] - row)
+        near = (distance[:, :4].max(axis=1) <= 0.02) & (distance[:, 4] <= 1e-4) & (distance[:, 5] == 0)
+        assert near.any(), row
+        left.pop(int(near.argmax()))
+    assert not left
+    # Half a grey level changes no decision of the first look here.
+    stages = detector.stages
+    loaded = stages.load((0, path))
+    (batch,) = stages.views([loaded], 2)
+    canvases = np.empty((2, 255, 255, 3), np.uint8)
+    stages.place(batch, [loaded], canvases)
+    stages.run(batch, [loaded], canvases)
+    crops = stages.plan.placements(loaded.size, loaded.seen)
+    assert np.array_equal([crop.origin for crop in crops], numbers["crop.offsets"])
