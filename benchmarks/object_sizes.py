@@ -132,7 +132,8 @@ def render(report: Mapping[str, Any]) -> str:
     line = "|---|---:|---:|---:|---:|---:|" + "---:|" * len(COLUMNS)
     lines = [
         f"Drawn pictures of up to {settings['side']} px with objects of {least} to {most} px, {settings['pictures']} "
-        f"to train on and {settings['val']} to score; `python -m cornernet.benchmarks.object_sizes runs/sizes {words}`:",
+        f"to train on and {settings['val']} to score: "
+        f"`python -m cornernet.benchmarks.object_sizes runs/sizes {words}`",
         "",
         f"| network | canvas | canvases a picture | GMAC a picture | pictures seen | training | {columns} |",
         line,

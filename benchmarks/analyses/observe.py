@@ -23,7 +23,7 @@ from cornernet.engine.scoring.evaluation import match_classes
 from cornernet.trainer.deploy.decode import Corners, corner_group, corner_peaks, read_cells
 from cornernet.trainer.deploy.deployed import DeployedHeads
 from cornernet.trainer.network.checkpoint import load_checkpoint
-from cornernet.trainer.network.corner_net import CornerNet, Heads
+from cornernet.trainer.network.corner_net import CornerNet, Heads, SaccadeHeads
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,10 +92,11 @@ class Network:
         return Observation(image, placement, canvas, self.maps(canvas))
 
     def maps(self, canvas: np.ndarray) -> Heads:
-        """The maps of a canvas (h, w, 3) uint8 in the card's channel order, on the CPU, as an exported model's."""
+        """The maps of a canvas (h, w, 3) uint8 in the card's channel order, on the CPU, as an exported model's; of a
+        Saccade those of its corners."""
         with torch.inference_mode():
             heads = self._deployed(torch.from_numpy(canvas)[None].to(self._device))
-        return Heads(*(head.cpu() for head in heads))
+        return Heads(*(head.cpu() for head in (heads.corners if isinstance(heads, SaccadeHeads) else heads)))
 
     def pool_inputs(self, canvas: np.ndarray) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """What enters the last top-left and bottom-right corner pooling: two (1, C, h, w) maps each, on the CPU."""

@@ -140,7 +140,8 @@ def _written(report: "ExportReport | Int8Report") -> str:
 def _print_parity(console: "Console", parity: "Parity") -> None:
     tried = ", ".join("x".join(map(str, canvas)) for canvas in parity.canvases)
     console.print(f"  compared with torch on images x height x width {tried}; largest differences:")
+    width = max(map(len, parity.differences))
     for name, difference in parity.differences.items():
-        console.print(f"  {name:<16} {difference.value:.1e}  (allowed {difference.tolerance:.0e})")
+        console.print(f"  {name:<{width}} {difference.value:.1e}  (allowed {difference.tolerance:.0e})")
     if parity.boxes:
         console.print(f"  torch's confident boxes found again: {parity.boxes_found:.1%} of {parity.boxes}")

@@ -7,8 +7,11 @@ import torch
 from lively_network import card_of, lively_network
 from torch import nn
 
+from cornernet import Detector
+from cornernet.engine.backends import SaccadeDetections
 from cornernet.trainer.deploy.deployed import DeployedHeads, DeployedNetwork
 from cornernet.trainer.deploy.torch_backend import TorchBackend
+from cornernet.trainer.network.checkpoint import save_checkpoint
 from cornernet.trainer.network.presets import preset
 
 
@@ -74,3 +77,12 @@ def test_the_torch_backend_gives_attention_too(network, images):
     assert raw.attention_scores.shape == (2, 3, card.saccade.locations)
     half = TorchBackend(network, card, precision="bf16").run(images.numpy())
     np.testing.assert_allclose(half.attention_scores[..., 0], raw.attention_scores[..., 0], atol=0.02)
+
+
+def test_a_checkpoint_opens_as_a_detector_that_looks_twice(network, tmp_path):
+    path = tmp_path / "saccade.safetensors"
+    save_checkpoint(path, network, card_of(network))
+    with Detector(path) as detector:
+        assert isinstance(detector.backend.run(np.zeros((1, 127, 127, 3), np.uint8)), SaccadeDetections)
+        (found,) = detector.predict([np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)])
+    assert found.error is None and len(found)
