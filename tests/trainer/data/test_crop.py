@@ -90,7 +90,7 @@ pictures = st.tuples(st.integers(20, 900), st.integers(20, 900))
 objects = st.lists(st.tuples(*[st.floats(-0.2, 1.2)] * 4), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     image=pictures,
     shares=objects,

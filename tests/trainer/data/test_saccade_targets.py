@@ -66,7 +66,7 @@ def test_attention_equals_the_official_masks(golden):
             np.testing.assert_array_equal(wanted[0], data[f"att{level}_{image}"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     objects=st.lists(
         st.tuples(*[st.integers(0, 4 * 127)] * 4, st.integers(0, 2), st.booleans()).filter(

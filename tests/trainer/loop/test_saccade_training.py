@@ -24,7 +24,7 @@ SMALL = {"preset": "saccade-tiny", "size": (63, 63), "batch_size": 3, "workers":
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "shapes"
-    return generate_shapes(folder, train=6, val=2, seed=4, size=(160, 160), vary=0.1, objects=(6, 90))
+    return generate_shapes(folder, train=6, val=2, seed=4, size=(96, 96), vary=0.1, objects=(5, 55))
 
 
 def run(shapes, output, *, resume=False, init=None, validate=False, **changes):
@@ -98,8 +98,8 @@ def test_settings_that_would_have_no_effect_are_refused(shapes, tmp_path, change
 
 
 def test_without_a_size_the_canvas_is_the_presets(shapes, tmp_path):
-    config = TrainConfig(preset="saccade-tiny", batch_size=1, epochs=1)
-    train(config, load_coco(shapes, "train"), None, tmp_path / "run", device="cpu", quiet=True)
+    config, data = TrainConfig(preset="saccade-tiny", batch_size=2, epochs=1), load_coco(shapes, "train")
+    train(config, replace(data, samples=data.samples[:2]), None, tmp_path / "run", device="cpu", quiet=True)
     _, card = load_checkpoint(tmp_path / "run" / "last.safetensors")
     assert card.train_size == (127, 127) and card.saccade == PRESET_SACCADES["saccade-tiny"]
 
