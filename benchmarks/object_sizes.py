@@ -5,7 +5,7 @@
 Drawn pictures of 512 px with objects of 8 to 300 px. The Saccade sees canvases of 127 x 127. Against it stands `tiny`
 on two canvases: one that costs as much as one canvas of the Saccade, and one that costs as much as all canvases that
 the Saccade looks at per picture. Costs are multiply-accumulates. In training each spends as many as the Saccade, so on
-the larger canvas it sees fewer pictures; there it is also trained on as many pictures, at several times the cost.
+the larger canvas it sees fewer pictures; with --as-many it is also trained there on as many, at several times the cost.
 A call that is interrupted goes on where it stopped.
 """
 
@@ -55,11 +55,13 @@ class _Counted(TorchBackend):
         return super().run(canvases)
 
 
-def measure(output: Path, *, pictures: int, epochs: int, crops: int, seed: int, val: int) -> dict[str, Any]:
+def measure(
+    output: Path, *, pictures: int, epochs: int, crops: int, val: int, seed: int, as_many: bool = False
+) -> dict[str, Any]:
     """Draw, train and score.
 
     pictures, epochs: of the Saccade's training; crops: most crops a picture at which it is compared; val: pictures to
-    score on.
+    score on; as_many: train on the larger canvas with as many pictures too.
     """
     data = output / "data"
     generate_shapes(data, train=pictures, val=val, seed=seed, size=(SIDE, SIDE), vary=VARY, objects=OBJECTS)
@@ -72,14 +74,16 @@ def measure(output: Path, *, pictures: int, epochs: int, crops: int, seed: int, 
     rows = [trained | looked]
     tiny, own = preset("tiny", len(CLASSES)), canvas_gmacs(network.config, card)
     whole = looked["gmacs"]
-    for name, gmacs, as_many in (("canvas", own, False), ("picture", whole, False), ("pictures", whole, True)):
+    contests = [("canvas", own, False), ("picture", whole, False), ("pictures", whole, True)]
+    for name, gmacs, every_picture in contests if as_many else contests[:2]:
         side = side_of_cost(tiny, gmacs)
         affordable = max(1, round(epochs * own / (count_macs(tiny, side, side) / 1e9)))
-        config = _config("tiny", epochs=epochs if as_many else affordable, seed=seed, size=(side, side))
+        config = _config("tiny", epochs=epochs if every_picture else affordable, seed=seed, size=(side, side))
         network, card, trained = _trained(config, train_data, output / f"tiny_{name}")
         rows.append(trained | score(network, card, val_data))
-    settings = {"pictures": pictures, "epochs": epochs, "val": val, "crops": crops, "seed": seed, "side": SIDE}
-    return {"machine": machine_facts(), "settings": settings | {"objects": OBJECTS}, "rows": rows, "curve": curve}
+    settings = {"pictures": pictures, "epochs": epochs, "crops": crops, "val": val, "seed": seed, "as_many": as_many}
+    drawn = {"side": SIDE, "objects": OBJECTS}
+    return {"machine": machine_facts(), "settings": settings | drawn, "rows": rows, "curve": curve}
 
 
 def _trained(config: TrainConfig, data: CocoDataset, folder: Path) -> tuple[CornerNet, ModelCard, dict[str, Any]]:
@@ -128,6 +132,7 @@ def render(report: Mapping[str, Any]) -> str:
     """Markdown: the comparison, and the Saccade's AP over the number of crops."""
     settings, columns = report["settings"], " | ".join(COLUMNS)
     words = " ".join(f"--{name} {settings[name]}" for name in ("pictures", "epochs", "crops", "val", "seed"))
+    words += " --as-many" if settings["as_many"] else ""
     least, most = settings["objects"]
     line = "|---|---:|---:|---:|---:|---:|" + "---:|" * len(COLUMNS)
     lines = [
@@ -164,10 +169,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--crops", type=int, default=8, help="most crops a picture in the comparison")
     parser.add_argument("--val", type=int, default=100, help="pictures to score on")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--as-many", action="store_true", help="as many pictures on the larger canvas too")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     options = parser.parse_args(arguments)
-    report = measure(options.output, pictures=options.pictures, epochs=options.epochs, crops=options.crops,
-                     seed=options.seed, val=options.val)  # fmt: skip
+    settings = {name: value for name, value in vars(options).items() if name not in ("output", "json")}
+    report = measure(options.output, **settings)
     print(render(report))
     if options.json is not None:
         write_text_whole(options.json, json.dumps(report, indent=1) + "\n")
