@@ -77,7 +77,8 @@ def random_crop(
 
     side: of the canvas [px]. bounds: longer side above which an object is large, and above which it is medium [px].
     """
-    inside = np.flatnonzero((_sides(_clipped_to_image(boxes, image, config)) > 0).all(axis=1))
+    clipped = _clipped_to_image(boxes, image, config)
+    inside = np.flatnonzero((_sides(clipped) > 0).all(axis=1))
     if config.views and rng.random() < config.views:
         scale = side / max(image)
         height, width = scaled_size(image, scale)
@@ -86,10 +87,10 @@ def random_crop(
         scale, box, reference = config.scales[int(rng.integers(0, len(config.scales)))], None, None
     else:
         reference = int(inside[rng.integers(0, len(inside))])
-        clipped = _clipped_to_image(boxes, image, config)[reference]
-        longer = max(1.0, float(_sides(clipped).max()))  # what is shorter than a pixel shows nothing if magnified more
+        # What is shorter than a pixel shows nothing if it is magnified more than that.
+        longer = max(1.0, float(_sides(clipped[reference]).max()))
         scale = int(rng.integers(*_lengths(longer, side, bounds))) / longer
-        box = clipped * scale
+        box = clipped[reference] * scale
     centred = rng.random() > 1 - config.centred
     height, width = scaled_size(image, scale)
     x = _centre(None if box is None else box[0::2], width, centred, rng, side, config)
