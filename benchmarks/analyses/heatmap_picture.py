@@ -52,11 +52,16 @@ def draw_heatmaps(network: Network, seen: Observation, output: Path, *, threshol
 
 def over_image(seen: Observation, values: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """(H, W, 3) uint8 RGB: the image, pale and grey, tinted where `values` (h, w) in [0, 1] of the heatmap are high."""
-    grey = cv2.cvtColor(seen.image, cv2.COLOR_BGR2GRAY).astype(np.float32) * 0.45 + 25
+    return tinted(seen.image, to_image_plane(seen, values), colour)
+
+
+def tinted(image: np.ndarray, values: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """image (H, W, 3) uint8 BGR, values (H, W) float32 in [0, 1] -> (H, W, 3) uint8 RGB, see `over_image`."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) * 0.45 + 25
     # An exponent below 1, so that a probability of 0.1 can be seen beside one of 1.
-    strength = to_image_plane(seen, values)[:, :, None] ** 0.7
-    tinted = grey[:, :, None] * (1 - strength) + np.array(colour, np.float32) * strength
-    return tinted.clip(0, 255).astype(np.uint8)
+    strength = values[:, :, None] ** 0.7
+    mixed = grey[:, :, None] * (1 - strength) + np.array(colour, np.float32) * strength
+    return mixed.clip(0, 255).astype(np.uint8)
 
 
 def to_image_plane(seen: Observation, values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cornernet.engine.backends import RawDetections
+from cornernet.engine.errors import ModelError
 from cornernet.engine.geometry import Placement
 from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.engine.protocol import DEFAULT
@@ -20,8 +21,9 @@ from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression, suppress, to_candidates
 from cornernet.engine.scoring.coco import CocoDataset, Sample
 from cornernet.engine.scoring.evaluation import match_classes
-from cornernet.trainer.deploy.decode import Corners, corner_group, corner_peaks, read_cells
+from cornernet.trainer.deploy.decode import Corners, corner_group, corner_peaks, read_cells, reject_border
 from cornernet.trainer.deploy.deployed import DeployedHeads
+from cornernet.trainer.deploy.torch_backend import TorchBackend
 from cornernet.trainer.network.checkpoint import load_checkpoint
 from cornernet.trainer.network.corner_net import CornerNet, Heads, SaccadeHeads
 
@@ -92,11 +94,25 @@ class Network:
         return Observation(image, placement, canvas, self.maps(canvas))
 
     def maps(self, canvas: np.ndarray) -> Heads:
-        """The maps of a canvas (h, w, 3) uint8 in the card's channel order, on the CPU, as an exported model's; of a
-        Saccade those of its corners."""
+        """The maps of a canvas (h, w, 3) uint8 in the card's channel order, on the CPU, as an exported model's."""
+        found = self._heads(canvas)
+        return Heads(*(head.cpu() for head in (found.corners if isinstance(found, SaccadeHeads) else found)))
+
+    def attention(self, canvas: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of a Saccade: the attention of its three levels, large objects first, (h, w) float32 each, in 0..1."""
+        found = self._heads(canvas)
+        if not isinstance(found, SaccadeHeads):
+            raise ModelError(f"{self.card.name} is no CornerNet-Saccade: there is no attention to show")
+        return tuple(level[0, 0].sigmoid().cpu().numpy() for level in found.attention)
+
+    def backend(self) -> TorchBackend:
+        """The same weights as they are deployed."""
+        return TorchBackend(self.module, self.card, device=self._device)
+
+    def _heads(self, canvas: np.ndarray) -> Heads | SaccadeHeads:
         with torch.inference_mode():
-            heads = self._deployed(torch.from_numpy(canvas)[None].to(self._device))
-        return Heads(*(head.cpu() for head in (heads.corners if isinstance(heads, SaccadeHeads) else heads)))
+            found: Heads | SaccadeHeads = self._deployed(torch.from_numpy(canvas)[None].to(self._device))
+        return found
 
     def pool_inputs(self, canvas: np.ndarray) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """What enters the last top-left and bottom-right corner pooling: two (1, C, h, w) maps each, on the CPU."""
@@ -127,12 +143,14 @@ def corners(heads: Heads, decoder: Decoder) -> tuple[Corners, Corners]:
         (heads.top_left_heatmap, heads.top_left_embedding, heads.top_left_offset),
         (heads.bottom_right_heatmap, heads.bottom_right_embedding, heads.bottom_right_offset),
     )
-    first, second = (_branch_corners(*maps, decoder) for maps in branches)
+    first, second = (_branch_corners(*maps, decoder, last=last) for maps, last in zip(branches, (False, True)))
     return first, second
 
 
-def _branch_corners(heatmap: Tensor, embedding: Tensor, offset: Tensor, decoder: Decoder) -> Corners:
+def _branch_corners(heatmap: Tensor, embedding: Tensor, offset: Tensor, decoder: Decoder, *, last: bool) -> Corners:
     scores, labels, cells = corner_peaks(heatmap, decoder.top_k)
+    if decoder.reject_border:
+        labels = reject_border(labels, cells, heatmap, last=last)
     return Corners(scores, labels, *read_cells(embedding, offset, cells, clamp=decoder.clamp_corners))
 
 

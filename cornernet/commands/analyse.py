@@ -161,13 +161,14 @@ def pictures(
     resize: Resize = None,
     device: Device = None,
 ) -> None:
-    """Figures 10 and 8: boxes and corners over heatmaps, and corner pooling on a feature map."""
+    """Figures 10 and 8: boxes and corners over heatmaps, and corner pooling; of a Saccade also attention and crops."""
     from cornernet.benchmarks.analyses.heatmap_picture import draw_heatmaps
     from cornernet.benchmarks.analyses.observe import Network
     from cornernet.benchmarks.analyses.pooling_picture import draw_pooling
+    from cornernet.benchmarks.analyses.saccade_picture import draw_saccade
     from cornernet.engine.reading.images import read_image
 
-    drawn = [f"{image.stem}-{what}" for image in images for what in ("heatmaps", "pooling")]
+    drawn = [f"{image.stem}-{what}" for image in images for what in ("heatmaps", "pooling", "saccade")]
     _check(output, "pictures", drawn, inputs=[checkpoint, *images])
     network = Network.open(checkpoint, resize, device)
     for image in images:
@@ -177,6 +178,9 @@ def pictures(
         if network.config.corner_pooling:
             written.append(output / f"{image.stem}-pooling.png")
             draw_pooling(network, seen, written[1])
+        if network.card.saccade is not None:
+            written.append(output / f"{image.stem}-saccade.png")
+            found = draw_saccade(network, seen.image, written[-1], threshold=threshold)
         typer.echo(f"{printable(image)}: {len(found)} boxes; {', '.join(map(printable, written))}")
 
 

@@ -51,6 +51,8 @@ cornernet predict model.onnx archive/ -o found --recursive --shard 1/4
 cornernet predict model.onnx photos/ --json - | head -1
 # the paper's multi-scale test, mirrored views included
 cornernet predict model.onnx photos/ -o found --mirror --scales 0.5,1,1.5
+# a CornerNet-Saccade: fewer crops are faster
+cornernet predict saccade.onnx photos/ -o found --max-crops 10
 # whichever runtime and precision is fastest on this machine
 cornernet predict model.onnx photos/ -o found --runtime auto --precision auto
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cornernet.engine.arguments import flag, integer
+from cornernet.engine.arguments import flag, integer, shown
 from cornernet.engine.errors import ModelError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
@@ -22,6 +22,8 @@ def choose_looks(
 ) -> Looks:
     """See `Detector` for the settings. Raises ModelError for one that a model of this kind does not have."""
     fit = canvas_to_fit(card, protocol, resize, size)
+    if max_crops is not None:
+        max_crops = integer("max_crops", max_crops, least=0, most=MOST_CROPS)
     if card.saccade is None:
         if max_crops is not None:
             raise ModelError(f"max_crops={max_crops}: this model makes no crops; it is no CornerNet-Saccade")
@@ -35,8 +37,7 @@ def choose_looks(
     ):
         if asked:
             raise ModelError(
-                f"{name}={value!r}: a CornerNet-Saccade looks at views of {card.saccade.view_sizes} px and at crops, "
-                "plain; leave it out, and choose between speed and accuracy with max_crops"
+                f"{name}={shown(value)}: a CornerNet-Saccade looks at views of {card.saccade.view_sizes} px and at "
+                "crops, plain; leave it out, and choose between speed and accuracy with max_crops"
             )
-    most = card.saccade.max_crops if max_crops is None else integer("max_crops", max_crops, least=0, most=MOST_CROPS)
-    return TwoLooks(card, saccade_protocol(protocol), most)
+    return TwoLooks(card, saccade_protocol(protocol), card.saccade.max_crops if max_crops is None else max_crops)

@@ -1,6 +1,7 @@
 """A CornerNet-Saccade through the Detector: crops, batches of many images, and one result per image whatever fails."""
 
 import threading
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from thread_watch import nothing_is_left_behind
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import Saccade
+from cornernet.engine.protocol import DEFAULT, OFFICIAL, SaccadeRules
 from cornernet.engine.reading.views import ViewPlan
 from cornernet.engine.saccade.two_looks import TwoLooks
 
@@ -256,3 +258,14 @@ def test_evaluation_and_validation_open_it_as_any_other_model():
     assert detector.stages.suppression.score_threshold == 0
     detector.warm_up(3)
     assert detector.backend.shapes == [(3, 255, 255, 3)]
+
+
+@pytest.mark.parametrize("rule", [field.name for field in fields(SaccadeRules)])
+def test_every_quirk_can_be_switched_alone(rule):
+    image = scene(TINY, LARGE, AT_THE_EDGE)
+    for protocol, other in ((DEFAULT, OFFICIAL), (OFFICIAL, DEFAULT)):
+        changed = replace(protocol.saccade, **{rule: getattr(other.saccade, rule)})
+        detector = Detector(SceneBackend(), protocol=replace(protocol, saccade=changed))
+        assert detector.protocol.saccade == changed
+        (found,) = detector.predict(image)
+        assert found.error is None and len(found) >= 2
