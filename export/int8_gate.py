@@ -18,6 +18,7 @@ from cornernet.engine.backends import Backend, Outputs
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ExportError
+from cornernet.engine.model_card import ModelCard
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
@@ -31,7 +32,8 @@ written."""
 MOST_FLOAT_BLOCKS = 4
 _PICTURES_FOR_SEARCH = 16
 _CROPS = 2
-"""Of each picture that a Saccade calibrates on, beside its views: as many canvases of objects as of whole images."""
+"""Of each picture that a Saccade calibrates on and is compared on, beside its two views: canvases of objects weigh as
+much as whole images, and each canvas costs as much as a picture costs another network."""
 
 Step = Callable[[str], None]
 
@@ -106,13 +108,10 @@ def search_float_blocks(
 
 
 class _Recorder:
-    """A backend that keeps what it is given to look at. The Saccade behind it takes few crops."""
+    """A backend that keeps what it is given to look at."""
 
     def __init__(self, backend: Backend) -> None:
-        card = backend.card
-        assert card.saccade is not None
-        saccade = card.saccade.model_copy(update={"max_crops": min(_CROPS, card.saccade.max_crops)})
-        self.card, self.name = card.model_copy(update={"saccade": saccade}), backend.name
+        self.card, self.name = backend.card, backend.name
         self.canvases: list[np.ndarray] = []
         self._backend = backend
 
@@ -128,7 +127,7 @@ def seen_by_saccade(model: onnx.ModelProto, pictures: Sequence[Path]) -> list[np
     """(1, H, W, 3) uint8 each: the views of the pictures, and the crops that the model asks for."""
     with _running(model) as backend:
         recorder = _Recorder(backend)
-        with Detector(recorder, score_threshold=0) as detector:
+        with Detector(recorder, score_threshold=0, max_crops=_few_crops(backend.card)) as detector:
             detector.predict(list(pictures))
         return recorder.canvases
 
@@ -140,14 +139,20 @@ def average_precision(model: onnx.ModelProto, dataset: CocoDataset) -> float:
 
 
 def _detect(model: onnx.ModelProto, pictures: Sequence[Path]) -> list[Detections]:
-    with _opened(model) as detector:
+    with _opened(model, few_crops=True) as detector:
         return detector.predict(list(pictures))
 
 
+def _few_crops(card: ModelCard) -> int | None:
+    return None if card.saccade is None else min(_CROPS, card.saccade.max_crops)
+
+
 @contextmanager
-def _opened(model: onnx.ModelProto) -> Iterator[Detector]:
-    with _running(model) as backend, Detector(backend, score_threshold=0) as detector:
-        yield detector
+def _opened(model: onnx.ModelProto, *, few_crops: bool = False) -> Iterator[Detector]:
+    with _running(model) as backend:
+        most = _few_crops(backend.card) if few_crops else None
+        with Detector(backend, score_threshold=0, max_crops=most) as detector:
+            yield detector
 
 
 @contextmanager

@@ -1,12 +1,8 @@
 """The published architecture with the golden weights: three runtimes answer as the official code on a photograph."""
 
-import hashlib
-import json
-
 import numpy as np
-import oracles_network
 import pytest
-import torch
+from golden_saccade import calibrated_network
 
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
 from cornernet.engine.model_card import ModelCard
@@ -15,9 +11,7 @@ from cornernet.engine.reading.images import read_image
 from cornernet.engine.saccade import cuts
 from cornernet.export.onnx_export import build_model, deployed_card
 from cornernet.trainer.deploy.torch_backend import TorchBackend
-from cornernet.trainer.import_weights.key_names import Origin, our_name
-from cornernet.trainer.network.corner_net import CornerNet
-from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES, preset
+from cornernet.trainer.network.presets import PRESET_DECODERS, PRESET_SACCADES
 
 pytestmark = pytest.mark.slow
 
@@ -36,28 +30,7 @@ CARD = ModelCard(
 
 @pytest.fixture(scope="module")
 def network(golden):
-    """Filled by the recipe, then its last layers calibrated (golden README, h_saccade)."""
-    keys = json.loads((golden / "f_network/saccade_state_dict_keys.json").read_text())["keys"]
-    calibration = json.loads((golden / "h_saccade/calibration.json").read_text())
-    total, state = hashlib.sha256(), {}
-    for name, shape, _ in keys:
-        name = name.removeprefix("module.")
-        values = oracles_network.fill(name, tuple(shape))
-        layer, _, kind = name.rpartition(".")
-        if layer in calibration:
-            changed = calibration[layer]
-            if kind == "weight":
-                values = (values.astype(np.float64) * np.reshape(changed["scale"], (-1, 1, 1, 1))).astype(np.float32)
-            else:
-                values = np.array(changed["bias"], np.float32)
-        if values.dtype == np.float32:
-            total.update(values.tobytes())
-        state[our_name(name, Origin.LITE_SACCADE)] = torch.from_numpy(values)
-    assert total.hexdigest() == "0ab011e7b48187f0f5c6fbb1353a0315859a571046b402cc3bba7a206612dc32"
-    with torch.device("meta"):
-        network = CornerNet(preset("saccade", 80))
-    network.load_state_dict(state, assign=True)
-    return network.eval()
+    return calibrated_network(golden)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,13 @@
 """The published network itself, with the golden weights, through the Detector's stages on a photograph."""
 
-import json
-
 import numpy as np
-import oracles_network
 import pytest
 import torch
+from golden_saccade import calibrated_network
 from planted_saccade import saccade_card
 
 from cornernet.engine.detector import Detector
 from cornernet.trainer.deploy.torch_backend import TorchBackend
-from cornernet.trainer.import_weights.key_names import Origin, our_name
-from cornernet.trainer.network.corner_net import CornerNet
-from cornernet.trainer.network.presets import preset
 
 PHOTOGRAPH = "000000377575"
 
@@ -21,23 +16,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def backend(golden):
-    """The recipe's weights, with the last layers calibrated so that the photographs have objects."""
-    keys = json.loads((golden / "f_network/saccade_state_dict_keys.json").read_text())["keys"]
-    state = {}
-    for key, shape, _ in keys:
-        name = key.removeprefix("module.")
-        state[name] = oracles_network.fill(name, tuple(shape))
-    for name, change in json.loads((golden / "h_saccade/calibration.json").read_text()).items():
-        scale = np.reshape(change["scale"], (-1, 1, 1, 1))
-        state[f"{name}.weight"] = (state[f"{name}.weight"].astype(np.float64) * scale).astype(np.float32)
-        state[f"{name}.bias"] = np.array(change["bias"], np.float32)
-    with torch.device("meta"):
-        network = CornerNet(preset("saccade", 80))
-    tensors = {our_name(name, Origin.LITE_SACCADE): torch.from_numpy(values) for name, values in state.items()}
-    network.load_state_dict(tensors, assign=True)
+    network = calibrated_network(golden)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield TorchBackend(network.eval(), saccade_card(80))
+    yield TorchBackend(network, saccade_card(80))
     torch.set_num_threads(threads)
 
 
