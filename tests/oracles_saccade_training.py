@@ -54,3 +54,25 @@ def attention_loss(stacks, levels, *, images, at_least_images, twice):
             divisor = max(centres, images) if at_least_images else centres
             total += focal_loss(logits, wanted, np.ones_like(wanted), divisor)
     return total / len(stacks) / (len(stacks) if twice else 1)
+
+
+def boxes_in_crop(boxes, image, scale, centre, side, official):
+    """Box by box -> [(row, [x1, y1, x2, y2], part of the area that is left)] of the boxes that are left."""
+    found = []
+    for row, box in enumerate(boxes.tolist()):
+        ends = []
+        for axis in range(2):  # x, y
+            length, middle = image[1 - axis], centre[1 - axis]
+            shown = int(length * scale) if official else length * scale
+            first = max(0, side // 2 - middle)  # where the image begins on the canvas, and where it ends
+            last = min(2 * (side // 2) if official else side, side // 2 - middle + shown)
+            gap = 1 if official else 0
+            start, end = (
+                min(max(value, 0), length - gap) * scale - middle + side // 2 for value in (box[axis], box[axis + 2])
+            )
+            ends.append((start, end, min(max(start, first), last - gap), min(max(end, first), last - gap)))
+        (x1, x2, left, right), (y1, y2, top, bottom) = ends
+        if x2 > x1 and y2 > y1 and right > left and bottom > top:
+            area = (box[2] - box[0]) * (box[3] - box[1]) * scale**2
+            found.append((row, [left, top, right, bottom], (right - left) * (bottom - top) / area))
+    return found

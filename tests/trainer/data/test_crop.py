@@ -1,6 +1,7 @@
 """Crops: the official sampling function's, draw by draw; what the options change."""
 
 import numpy as np
+import oracles_saccade_training as oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +121,26 @@ def test_a_crop_shows_its_object_at_a_length_of_its_size_class(image, shares, se
     classes = (bounds[1] // 2, bounds[1]), bounds[::-1], (bounds[0], side - 1)
     least, most = classes[int(before > bounds[1]) + int(before > bounds[0])]
     assert least - 1e-6 <= length <= most + 1e-6
+
+
+quarters = st.integers(-200, 3600).map(lambda number: number / 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    image=pictures,
+    corners=st.lists(st.tuples(*[quarters] * 4).filter(lambda c: c[0] != c[2] and c[1] != c[3]), max_size=5),
+    scale=st.sampled_from([0.25, 0.6, 1.0, 2.7]),
+    centre=st.tuples(st.integers(0, 500), st.integers(0, 500)),
+    window=st.sampled_from(["whole", "official"]),
+)
+def test_boxes_of_any_crop_equal_the_oracle(image, corners, scale, centre, window):
+    boxes = np.sort(np.array(corners, float).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
+    found = boxes_in_crop(boxes, image, Crop(scale, centre), side=127, config=CropConfig(window=window))
+    expected = oracles.boxes_in_crop(boxes, image, scale, centre, 127, window == "official")
+    assert found.kept.tolist() == [row for row, _, _ in expected]
+    np.testing.assert_allclose(found.boxes, np.reshape([box for _, box, _ in expected], (-1, 4)), atol=1e-4)
+    np.testing.assert_allclose(found.visible, [visible for _, _, visible in expected], rtol=1e-9)
 
 
 @pytest.mark.parametrize("centred", [0.0, 1.0])
