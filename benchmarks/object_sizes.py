@@ -6,6 +6,7 @@ Drawn pictures of 512 px with objects of 8 to 300 px. The Saccade sees canvases 
 on two canvases: one that costs as much as one canvas of the Saccade, and one that costs as much as all canvases that
 the Saccade looks at per picture. Costs are multiply-accumulates. In training each spends as many as the Saccade, so on
 the larger canvas it sees fewer pictures; with --as-many it is also trained there on as many, at several times the cost.
+A second Saccade learns as the official one does: from crops around objects alone, never from a whole picture.
 A call that is interrupted goes on where it stopped.
 """
 
@@ -72,6 +73,11 @@ def measure(
     curve = [score(network, card, val_data, max_crops=most) for most in sorted({*CROPS, crops})]
     (looked,) = (row for row in curve if row["max_crops"] == crops)
     rows = [trained | looked]
+    network, card, trained = _trained(
+        _config("saccade", epochs=epochs, seed=seed, crops={"views": 0.0}), train_data, output / "saccade_noviews"
+    )
+    crops_only = {"network": f"{trained['network']}, trained on crops around objects alone"}
+    rows.append(trained | crops_only | score(network, card, val_data, max_crops=crops))
     tiny, own = preset("tiny", len(CLASSES)), canvas_gmacs(network.config, card)
     whole = looked["gmacs"]
     contests = [("canvas", own, False), ("picture", whole, False), ("pictures", whole, True)]

@@ -18,15 +18,15 @@ from cornernet.trainer.data.augment import Window
 
 
 class CropConfig(BaseModel):
-    """What is random in a crop, and how much. The values are the official ones but for `window`.
+    """What is random in a crop, and how much. The values are the official ones but for `views` and `window`.
 
     scales: canvas pixels per image pixel of crops that follow no object, drawn from these.
     centred: part of the crops that have their object in the middle, give or take `jitter` - 1 pixels of the canvas; the
         others have it anywhere.
     free: part of the crops that follow no object though there is one. Officially 0; the configuration asks for them
         (rand_full_crop), by a name that the code does not know. By the name that it knows it would be 0.3.
-    views: part of the crops that show the whole picture, as large as the canvas takes it: what the first look sees.
-        Officially 0.
+    views: part of the crops that show the whole picture, as large as the canvas takes it: what the first look sees,
+        where objects are smaller than a crop around one ever shows its own. Officially 0.
     window: "whole": the crop fills the canvas, x is mirrored to W - x, a box may end at W. "official": its last row and
         column stay black, x goes to W - 1 - x, and a box ends a pixel before the edge that cuts it.
     min_visible: of an object of which not more than this part of the area is in the crop, no corners are learnt.
@@ -38,7 +38,7 @@ class CropConfig(BaseModel):
     centred: float = Field(default=0.5, ge=0, le=1)
     jitter: int = Field(default=15, ge=1)
     free: float = Field(default=0.0, ge=0, le=1)
-    views: float = Field(default=0.0, ge=0, le=1)
+    views: float = Field(default=0.25, ge=0, le=1)
     window: Literal["whole", "official"] = "whole"
     min_visible: float = Field(default=0.5, ge=0, le=1)
 

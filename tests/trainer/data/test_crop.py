@@ -18,14 +18,14 @@ from cornernet.trainer.data.crop import (
     shown,
 )
 
-OFFICIAL = CropConfig(window="official")
+OFFICIAL = CropConfig(window="official", views=0)
 SIDE, BOUNDS = 255, (96, 32)
 FILES = [f"targets_losses_{index}" for index in range(4)]
 
 
 def test_a_box_without_extent_worth_a_pixel_gives_a_crop_all_the_same():
     boxes = np.array([[5, 5, 5 + 1e-300, 5 + 1e-300], [9.0, 9, 9, 9]])
-    crop = random_crop(boxes, (30, 40), np.random.default_rng(0), side=SIDE, bounds=BOUNDS, config=CropConfig())
+    crop = random_crop(boxes, (30, 40), np.random.default_rng(0), side=SIDE, bounds=BOUNDS, config=CropConfig(views=0))
     assert 0 < crop.scale <= 32
     assert len(boxes_in_crop(boxes, (30, 40), crop, side=SIDE, config=CropConfig()).boxes) <= 1
 
@@ -103,7 +103,7 @@ objects = st.lists(st.tuples(*[st.floats(-0.2, 1.2)] * 4), max_size=6)
 def test_a_crop_shows_its_object_at_a_length_of_its_size_class(image, shares, seed, side, window, free):
     corners = np.sort(np.array(shares).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
     boxes = corners * np.array([image[1], image[0]] * 2)
-    config, bounds = CropConfig(window=window, free=free), (side * 96 // 255, side * 32 // 255)
+    config, bounds = CropConfig(window=window, free=free, views=0), (side * 96 // 255, side * 32 // 255)
     crop = random_crop(boxes, image, np.random.default_rng(seed), side=side, bounds=bounds, config=config)
     found = boxes_in_crop(boxes, image, crop, side=side, config=config)
     assert (found.boxes >= 0).all() and (found.boxes <= side).all()
@@ -145,7 +145,7 @@ def test_boxes_of_any_crop_equal_the_oracle(image, corners, scale, centre, windo
 
 @pytest.mark.parametrize("centred", [0.0, 1.0])
 def test_an_object_that_fits_is_shown_whole_or_has_its_centre_on_the_canvas(centred):
-    rng, config = np.random.default_rng(0), CropConfig(centred=centred)
+    rng, config = np.random.default_rng(0), CropConfig(centred=centred, views=0)
     boxes = np.array([[300.0, 200, 340, 260]])
     for _ in range(50):
         crop = random_crop(boxes, (600, 800), rng, side=SIDE, bounds=BOUNDS, config=config)

@@ -99,5 +99,5 @@ def test_the_published_training_of_a_saccade_has_every_official_option():
     (file,) = [file for file in EXPERIMENTS if file.stem == "saccade_official"]
     config = TrainConfig.read(file)
     assert config.saccade_loss == SaccadeLossConfig(peaks="all", attention="centres", stacks="twice")
-    assert config.crops == CropConfig(window="official")
+    assert config.crops == CropConfig(views=0, window="official")
     assert round(config.epochs * 118_287 / config.batch_size, -4) == 500_000
