@@ -35,7 +35,9 @@ def every_tensor(targets):
 @pytest.mark.parametrize("flip", [0, 1])
 def test_the_object_lies_under_its_box(window, flip):
     """White rectangles on black: the canvas is white inside the boxes that the targets were made of, and only there."""
-    sampling = SaccadeSampling(CARD, 127, 4, CropConfig(window=window), COLOURLESS.model_copy(update={"flip": flip}))
+    sampling = SaccadeSampling(
+        CARD, 127, 4, CropConfig(window=window, views=0), COLOURLESS.model_copy(update={"flip": flip})
+    )
     boxes = np.array([[20.0, 30, 60, 110], [200, 150, 208, 156], [100, 20, 300, 130]])
     image = np.zeros((240, 320, 3), np.uint8)
     for x1, y1, x2, y2 in boxes.astype(int):
