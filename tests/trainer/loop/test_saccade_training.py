@@ -9,11 +9,13 @@ import torch
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.scoring.coco import load_coco
+from cornernet.trainer.data.crop import CropConfig
 from cornernet.trainer.data.dataset import CornerDataset
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.method import method_of
 from cornernet.trainer.loop.resume_file import load_resume
+from cornernet.trainer.loop.state import TrainState
 from cornernet.trainer.loop.train import train
 from cornernet.trainer.network.checkpoint import load_checkpoint
 from cornernet.trainer.network.presets import PRESET_SACCADES
@@ -70,6 +72,21 @@ def test_an_interrupted_and_resumed_run_equals_the_uninterrupted_one(shapes, tra
     # The schedule looks ahead: both had the same rate, because a step schedule of 1 or 2 epochs ends likewise.
     whole, parts = weights(trained), weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_run_from_before_a_setting_existed_had_its_default(trained):
+    saved = load_resume(trained / "last.pt")
+    network, card = load_checkpoint(trained / "last.safetensors")
+    del saved["config"]["crops"]
+    for crops in (CropConfig(), CropConfig(free=0.5)):
+        config = TrainConfig(**SMALL, epochs=2, crops=crops)
+        state = TrainState(config, network, torch.device("cpu"), card=card, steps_per_epoch=2)
+        if crops == CropConfig():
+            state.restore(saved)
+            assert state.step == 4
+        else:
+            with pytest.raises(TrainingError, match="cannot resume: crops differ"):
+                state.restore(saved)
 
 
 def test_fine_tuning_takes_over_the_network_the_canvas_and_how_it_looks(shapes, trained, tmp_path):
