@@ -123,3 +123,14 @@ class SceneBackend:
 
     def close(self):
         pass
+
+
+TINY, LARGE, AT_THE_EDGE = (100, 100, 118, 112, 200), (300, 200, 520, 400, 230), (0, 300, 60, 340, 180)
+
+
+def scene(*objects, height=480, width=640):
+    """Black, with rectangles x1 y1 x2 y2 of one brightness."""
+    image = np.zeros((height, width, 3), np.uint8)
+    for x1, y1, x2, y2, bright in objects:
+        image[y1:y2, x1:x2] = bright
+    return image

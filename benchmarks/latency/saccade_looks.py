@@ -4,9 +4,9 @@
     python -m cornernet.benchmarks.latency.saccade_looks -o out --network run/best.safetensors --data shapes
 
 A network is a preset with random weights, or a checkpoint, which gets AP on --data for each number of crops. Writes
-saccade.json and prints its tables. Each measurement is a process of its own, and the steps take turns: every round
-measures each of them once. ratio is the median over rounds of a step's time without reading over that of "as
-published" in the same round, at the same crops: attention is planted, so that every step makes as many.
+saccade.json and saccade.png, and prints the tables. Each measurement is a process of its own, and the steps take turns:
+every round measures each of them once. ratio is the median over rounds of a step's time without reading over that of
+"as published" in the same round, at the same crops: attention is planted, so that every step makes as many.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from cornernet.benchmarks.latency.ladder import prepare
 from cornernet.benchmarks.latency.ladder_steps import STEPS
 from cornernet.benchmarks.latency.pictures import write_pictures
+from cornernet.benchmarks.latency.saccade_chart import draw_looks
 from cornernet.benchmarks.latency.saccade_steps import STAGES, time_looks
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import CornerNetError
@@ -72,7 +73,7 @@ def measure(
     return {
         "format": FORMAT,
         "machine": machine_facts(),
-        "settings": {"network": stem.name, "trained": trained, "rounds": rounds, "runs": runs},
+        "settings": {"network": stem.name, "trained": trained, "rounds": rounds, "runs": runs, "accurate": ACCURATE},
         "rows": rows,
         "accuracy": accuracy,
     }
@@ -170,6 +171,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     given.output.mkdir(parents=True, exist_ok=True)
     write_text_whole(given.output / "saccade.json", json.dumps(report, indent=1) + "\n")
+    draw_looks(report, given.output / "saccade.png")
     print(render(report))
     return 0
 

@@ -7,22 +7,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from cornernet.engine.backends import Backend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ImageError
-from cornernet.engine.geometry import Size, place_fit
-from cornernet.engine.protocol import DEFAULT
-from cornernet.engine.reading.images import read_image
-from cornernet.engine.reading.preprocess import place_on_canvas
-from cornernet.engine.results.postprocess import Suppression, to_results
+from cornernet.engine.geometry import Size
+from cornernet.engine.results.detections import Detections
 
 STAGES = ("read", "place", "run", "post")
 """read: file to pixels. place: scale, pad. run: the model, with copies to and from a GPU. post: boxes, soft-NMS."""
+
+Result = TypeVar("Result")
 
 WARM_UP_BATCHES = 2
 SETTLE_S = 0.02
@@ -54,22 +54,25 @@ class Subject:
 
 
 def time_stages(backend: Backend, size: Size, files: Sequence[Path]) -> dict[str, float]:
-    """Seconds of each stage for one batch, the images scaled to one canvas (height, width) [px]."""
-    card, clock = backend.card, time.perf_counter
-    marks = [clock()]
-    images = [read_image(file) for file in files]
-    marks.append(clock())
-    places = [place_fit(image.shape[:2], size, DEFAULT) for image in images]
-    canvases = np.empty((len(images), *size, 3), np.uint8)
-    for image, place, canvas in zip(images, places, canvases):
-        place_on_canvas(image, place, card, DEFAULT, out=canvas)
-    marks.append(clock())
-    raw = backend.run(canvases)
-    marks.append(clock())
-    for row, place in enumerate(places):
-        to_results([(raw, row, place)], Suppression(), DEFAULT)
-    marks.append(clock())
-    return dict(zip(STAGES, np.diff(marks).tolist()))
+    """Seconds of each stage for one batch, the images scaled to one canvas (height, width) [px]. Of a network that
+    looks twice, place and run are those of both looks. Raises ImageError if an image failed."""
+    stages = Detector(backend, resize="fit", size=size, score_threshold=0).stages
+    seconds = dict.fromkeys(STAGES, 0.0)
+
+    def timed(stage: str, work: Callable[[], Result]) -> Result:
+        start = time.perf_counter()
+        result = work()
+        seconds[stage] += time.perf_counter() - start
+        return result
+
+    images = timed("read", lambda: [stages.load(numbered) for numbered in enumerate(files)])
+    for _ in range(stages.looks):
+        for batch in timed("place", lambda: stages.views(images, len(files))):
+            canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), stages.dtype)
+            timed("place", partial(stages.place, batch, images, canvases))
+            timed("run", partial(stages.run, batch, images, canvases))
+    _check(timed("post", lambda: [stages.finish(image) for image in images]))
+    return seconds
 
 
 def time_end_to_end(detector: Detector, files: Sequence[Path]) -> float:
@@ -77,10 +80,14 @@ def time_end_to_end(detector: Detector, files: Sequence[Path]) -> float:
     start = time.perf_counter()
     results = detector.predict(list(files), batch_size=len(files))
     seconds = time.perf_counter() - start
+    _check(results)
+    return seconds
+
+
+def _check(results: Sequence[Detections]) -> None:
     for result in results:
         if result.error is not None:
             raise ImageError(f"cannot time a batch with a failure in it: {result.error}")
-    return seconds
 
 
 def measure(

@@ -11,7 +11,9 @@ from cornernet.benchmarks.latency import saccade_looks
 from cornernet.benchmarks.latency.as_published import AsPublished
 from cornernet.benchmarks.latency.ladder_steps import STEPS
 from cornernet.benchmarks.latency.pictures import write_pictures
+from cornernet.benchmarks.latency.saccade_chart import draw_looks
 from cornernet.benchmarks.latency.saccade_steps import STAGES, measure_looks
+from cornernet.engine.results.picture_file import is_marked
 from cornernet.export.parity import drawn_images
 from cornernet.trainer.deploy.deployed import DeployedNetwork
 from cornernet.trainer.network.checkpoint import save_checkpoint
@@ -75,11 +77,15 @@ def test_rows_hold_stages_and_the_ratio_without_reading(report):
     assert json.loads(json.dumps(report)) == report
 
 
-def test_the_table_comes_from_the_report(report):
-    text = saccade_looks.render(report | {"accuracy": [{"crops": 30, "AP": 0.432, "AP50": 0.6}]})
+def test_table_and_picture_come_from_the_report(report, tmp_path):
+    scored = report | {"accuracy": [{"crops": 30, "AP": 0.432, "AP50": 0.6}]}
+    text = saccade_looks.render(scored)
     assert "| crops | step | read | first look | crops | second look | merge | ms | ratio |" in text
     assert "| 30 | OpenVINO | " in text and "| 30 | 0.432 | 0.600 | 204 |" in text
     assert "random weights" in text
+    for name, content in (("plain", report), ("scored", scored)):
+        draw_looks(content, tmp_path / f"{name}.png")
+        assert is_marked(tmp_path / f"{name}.png")
 
 
 def test_what_is_compared_are_steps_of_the_ladder():

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from fake_backends import FunctionBackend, bright_box, make_card, picture
+from planted_saccade import SceneBackend
 
 from cornernet.benchmarks.latency.benchmark import Steps, find_readable, run_benchmark
 from cornernet.benchmarks.latency.cold_start import time_cold_start
@@ -69,6 +70,16 @@ def test_the_stages_give_the_model_what_the_detector_gives_it(files):
     assert len(seen) == 6
     for by_stages, by_detector in zip(seen[:3], seen[3:]):
         assert np.array_equal(by_stages, by_detector)
+
+
+def test_of_a_saccade_both_looks_are_timed(files):
+    backend = SceneBackend()
+    subject = Subject("saccade", backend, (255, 255))
+    seconds = time_stages(subject.backend, subject.size, files)
+    looked = list(backend.shapes)
+    time_end_to_end(subject.detector, files)
+    assert sorted(backend.shapes[len(looked) :]) == sorted(looked) and len(looked) > 2
+    assert all(value > 0 for value in seconds.values())
 
 
 def test_end_to_end_refuses_to_time_a_failure(files, tmp_path):
