@@ -40,17 +40,23 @@ def next_legal_side(card: ModelCard, side_px: int) -> int:
 def default_profile(card: ModelCard, shape: tuple[int, ...]) -> Profile:
     """One profile for everything the file accepts, tuned for four images of the training size: 1 image of the smallest
     legal canvas up to 8 of the largest. A service that knows its canvases gives narrower ones: less memory, faster.
+    A Saccade's are known: views and crops have one size, and come by the dozen.
 
     shape: the network's input (N, H, W, 3), -1 where any size goes.
     """
     smallest = card.size_multiple - card.stride + 1
     largest = card.max_size // card.size_multiple * card.size_multiple or card.max_size
     height, width = (min(next_legal_side(card, side), largest) for side in card.usual_canvas)
+    usual, most = 4, 8
+    if card.saccade is not None:
+        height = width = smallest = largest = card.usual_canvas[0]
+        usual, most = 8, 32
 
     def fixed(corner: tuple[int, int, int]) -> Any:
         return tuple(size if any_size < 0 else any_size for size, any_size in zip(corner, shape))
 
-    return Profile(min=fixed((1, smallest, smallest)), opt=fixed((4, height, width)), max=fixed((8, largest, largest)))
+    low, high = (1, smallest, smallest), (most, largest, largest)
+    return Profile(min=fixed(low), opt=fixed((usual, height, width)), max=fixed(high))
 
 
 def batch_profiles(card: ModelCard, shape: tuple[int, ...], batches: Sequence[int]) -> tuple[Profile, ...]:
