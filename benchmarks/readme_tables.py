@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cornernet.benchmarks import decoding, operator_times, pipeline
+from cornernet.benchmarks import decoding, object_sizes, operator_times, pipeline
 from cornernet.benchmarks.latency.ladder_report import render as render_report
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -21,6 +21,8 @@ PIPELINE_BEGIN = "<!-- pipeline: generated below by `python -m cornernet.benchma
 PIPELINE_END = "<!-- pipeline: generated above -->"
 LADDER_BEGIN = "<!-- ladder: generated below by `python -m cornernet.benchmarks.readme_tables` -->"
 LADDER_END = "<!-- ladder: generated above -->"
+SIZES_BEGIN = "<!-- sizes: generated below by `python -m cornernet.benchmarks.readme_tables` -->"
+SIZES_END = "<!-- sizes: generated above -->"
 
 EXPERIMENTS = {"bccd": ("bccd", "train", "test"), "overfit": ("bccd_ci16", "train", "train")}
 """Configuration in benchmarks/experiments: the data set's folder, the split to train on, the split to score."""
@@ -55,10 +57,17 @@ def render_pipeline() -> str:
     return "".join(f"\n{show(_read(name))}\n" for name, show in measured if (RESULTS / name).exists())
 
 
+def render_sizes() -> str:
+    """Two looks against one; nothing before it was measured."""
+    name = "object_sizes.json"
+    return f"\n{object_sizes.render(_read(name))}\n" if (RESULTS / name).exists() else ""
+
+
 def write() -> None:
     """Put the rendered tables between the marks of both pages."""
     _put(README, BEGIN, f"\n\n{render()}\n", END)
     _put(LADDER_PAGE, PIPELINE_BEGIN, f"\n{render_pipeline()}", PIPELINE_END)
+    _put(LADDER_PAGE, SIZES_BEGIN, f"\n{render_sizes()}", SIZES_END)
     _put(LADDER_PAGE, LADDER_BEGIN, f"\n{render_ladder()}", LADDER_END)
 
 

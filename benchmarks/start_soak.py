@@ -30,6 +30,7 @@ from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.loop.card import make_card
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.failures import explained
+from cornernet.trainer.loop.method import method_of
 from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import preset
 
@@ -101,8 +102,8 @@ def _begin(data: CocoDataset, ending: str) -> str:
         data = replace(data, samples=tuple(replace(one, path=one.path / "gone") for one in data.samples))
     config = TrainConfig(preset="tiny", size=(64, 64), batch_size=1)
     network = preset("tiny", len(data.class_names))
-    card = make_card(config, CornerNet(network), data)
-    batches = TrainBatches(data, network, card, config, workers=WORKERS, report=lambda line: None)
+    sampling = method_of(network, make_card(config, CornerNet(network), data), config).sampling
+    batches = TrainBatches(data, sampling, config, workers=WORKERS, report=lambda line: None)
     said = ""
     try:
         with explained(Path("last.pt")):

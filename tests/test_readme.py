@@ -128,6 +128,7 @@ def test_measured_tables_equal_the_committed_results():
     for begin, end, render in (
         (readme.PIPELINE_BEGIN, readme.PIPELINE_END, readme.render_pipeline),
         (readme.LADDER_BEGIN, readme.LADDER_END, readme.render_ladder),
+        (readme.SIZES_BEGIN, readme.SIZES_END, readme.render_sizes),
     ):
         assert page.partition(begin)[2].partition(end)[0].strip() == render().strip()
 

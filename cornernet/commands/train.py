@@ -12,6 +12,8 @@ EXAMPLES = """
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30
 cornernet train data/shapes -o runs/shapes --preset tiny --size 128x128 --epochs 30 --resume
 cornernet train data/mine -o runs/mine --config experiment.toml --set ema_decay=0.999 --init coco.safetensors
+# a CornerNet-Saccade learns from crops, on the canvas it is made for
+cornernet train data/sizes -o runs/saccade --preset saccade-tiny --epochs 30
 # end when ten validations bring nothing better; watch with tensorboard --logdir runs
 cornernet train data/mine -o runs/mine --epochs 500 --patience 10 --log tensorboard
 # several GPUs, or several processes on one CPU

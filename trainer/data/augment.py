@@ -78,13 +78,24 @@ def augment(
     colours change, as in the official code.
     """
     window = random_window(image.shape[:2], rng, size=size, config=config)
-    canvas = cut_window(image, window, size, fill=card.fill[::-1] if card.channel_order == "rgb" else card.fill)
+    canvas = cut_window(image, window, size, fill=fill_of(card))
     boxes, kept = boxes_in_window(boxes, window, size, min_visible=config.min_visible)
     if rng.random() < config.flip:
         canvas = cv2.flip(canvas, 1)
         boxes[:, [0, 2]] = size[1] - boxes[:, [2, 0]]
+    return View(network_input(canvas, rng, config, card), boxes, labels[kept])
+
+
+def fill_of(card: ModelCard) -> tuple[int, int, int]:
+    """Blue, green, red of the padding."""
+    first, second, third = card.fill
+    return (third, second, first) if card.channel_order == "rgb" else card.fill
+
+
+def network_input(canvas: np.ndarray, rng: np.random.Generator, config: AugmentConfig, card: ModelCard) -> np.ndarray:
+    """A canvas (H, W, 3) uint8 BGR in random colours, normalised -> (H, W, 3) float32, channel order of the card."""
     colours = colour_matrix(np.array(cv2.mean(canvas)[:3]) / 255, rng, config)
-    return View(cv2.transform(canvas.astype(np.float32), _normalised(colours, card)), boxes, labels[kept])
+    return cv2.transform(canvas.astype(np.float32), _normalised(colours, card))
 
 
 class Window(NamedTuple):

@@ -14,75 +14,66 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate, default_convert
 
 from cornernet.engine.errors import CornerNetError, DatasetError, ImageError, TrainingError
-from cornernet.engine.model_card import ModelCard
 from cornernet.engine.reading.images import read_image
 from cornernet.engine.reading.preprocess import resize
 from cornernet.engine.scoring.coco import CocoDataset, Sample
-from cornernet.trainer.data.augment import AugmentConfig, augment
 from cornernet.trainer.data.sampler import EpochSampler, Key
-from cornernet.trainer.data.targets import CornerTargets, Radius, corner_targets
+from cornernet.trainer.data.sampling import Sampling
+from cornernet.trainer.data.targets import MAX_OBJECTS
 from cornernet.trainer.data.workers import AHEAD, begin_worker, end_workers, received, start_context
 
 _log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from cornernet.trainer.loop.config import TrainConfig
-    from cornernet.trainer.network.presets import NetworkConfig
 
 CACHE_BYTES = 2**30
 """Decoded images are kept in memory if the whole data set needs less than this: decoding would bind a small network."""
 
 
-_WORTH_SHRINKING = 0.75
-"""Images are shrunk on reading if that leaves at most this much of their sides."""
-
-
 class Batch(NamedTuple):
-    """images (N, 3, H, W) float32 normalised; targets with a leading batch axis; problems: report lines."""
+    """images (N, 3, H, W) float32 normalised; targets as tensors with a leading batch axis, a NamedTuple of them or of
+    such; problems: report lines."""
 
     images: Tensor
-    targets: CornerTargets
+    targets: Any
     problems: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str, *, channels_last: bool = False) -> Batch:
         """The same on a device; the copy runs beside the host if the memory is pinned."""
         layout = torch.channels_last if channels_last else torch.preserve_format
         images = self.images.to(device, non_blocking=True, memory_format=layout)
-        targets = CornerTargets(*(tensor.to(device, non_blocking=True) for tensor in self.targets))
-        return Batch(images, targets, self.problems)
+        return Batch(images, _moved(self.targets, device), self.problems)
+
+
+def _moved(targets: Any, device: torch.device | str) -> Any:
+    if isinstance(targets, tuple):
+        return type(targets)(*(_moved(part, device) for part in targets))
+    return targets.to(device, non_blocking=True)
 
 
 class CornerDataset(Dataset[Batch]):
-    """Sample -> augmented image and its targets, as a Batch without the batch axis.
+    """Sample -> what `sampling` makes of it, as a Batch without the batch axis.
 
     `dataset[key]` with a Key draws from default_rng((seed, epoch, position)); a plain index counts in epoch 0.
     Crowd regions are not trained on. A sample whose image cannot be read is replaced by the next one that can, with a
     report line in `problems`; DatasetError if there is none.
 
-    size: (H, W) of the canvas [px]; stride: canvas pixels per heatmap cell.
     cache_bytes: decoded images are kept in memory if all of them together need less.
     """
 
     def __init__(
         self,
         data: CocoDataset,
-        card: ModelCard,
+        sampling: Sampling,
         *,
-        size: tuple[int, int],
-        stride: int,
-        config: AugmentConfig | None = None,
         seed: int = 0,
-        radius: Radius = "object",
-        max_objects: int = 128,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        self.samples, self.card, self.size, self.seed = data.samples, card, size, seed
-        self.config = config if config is not None else AugmentConfig()
-        self.map_size = (-(-size[0] // stride), -(-size[1] // stride))
-        self.num_classes, self.radius, self.max_objects = len(data.class_names), radius, max_objects
+        self.samples, self.sampling, self.seed = data.samples, sampling, seed
         self.cache: list[np.ndarray | str] | None = None
         if sum(3 * height * width for height, width in map(self._stored_size, self.samples)) <= cache_bytes:
             with ThreadPoolExecutor(4) as threads:
@@ -94,9 +85,9 @@ class CornerDataset(Dataset[Batch]):
     def crowded(self) -> list[str]:
         """A report line for each image with more objects than the targets have rows."""
         return [
-            f"{sample.path.name}: {count} objects; embedding and offset are learnt for the {self.max_objects} largest"
+            f"{sample.path.name}: {count} objects; embedding and offset are learnt for the {MAX_OBJECTS} largest"
             for sample in self.samples
-            if (count := int((~sample.crowd).sum())) > self.max_objects
+            if (count := int((~sample.crowd).sum())) > MAX_OBJECTS
         ]
 
     def __getitem__(self, key: int | Key) -> Batch:
@@ -105,26 +96,9 @@ class CornerDataset(Dataset[Batch]):
         rng = np.random.default_rng((self.seed, key.epoch, key.position))
         zoom = np.array([stored.shape[1] / sample.width, stored.shape[0] / sample.height] * 2)
         objects = ~sample.crowd
-        image, boxes, labels = augment(
-            stored,
-            sample.boxes[objects] * zoom,
-            sample.labels[objects],
-            rng,
-            size=self.size,
-            config=self.config,
-            card=self.card,
-        )
-        targets = corner_targets(
-            boxes,
-            labels,
-            num_classes=self.num_classes,
-            input_size=self.size,
-            map_size=self.map_size,
-            radius=self.radius,
-            max_objects=self.max_objects,
-        )
+        image, targets = self.sampling(stored, sample.boxes[objects] * zoom, sample.labels[objects], rng)
         planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return Batch(planes, CornerTargets(*map(torch.from_numpy, targets)), problems)
+        return Batch(planes, default_convert(targets), problems)
 
     def _readable(self, index: int) -> tuple[Sample, np.ndarray, tuple[str, ...]]:
         problems: list[str] = []
@@ -151,13 +125,7 @@ class CornerDataset(Dataset[Batch]):
         return resize(image, self._stored_size(sample), antialias=True)
 
     def _stored_size(self, sample: Sample) -> tuple[int, int]:
-        """(height, width) [px] at which the augmentation, zoomed in most, still shows every pixel."""
-        full = (sample.height, sample.width)
-        fit = min(canvas / side for canvas, side in zip(self.size, full))
-        factor = fit / min(self.config.scales)
-        if self.config.resize == "original" or factor > _WORTH_SHRINKING:
-            return full
-        return max(1, round(factor * full[0])), max(1, round(factor * full[1]))
+        return self.sampling.stored_size((sample.height, sample.width))
 
 
 class TrainBatches:
@@ -171,8 +139,7 @@ class TrainBatches:
     def __init__(
         self,
         data: CocoDataset,
-        network: NetworkConfig,
-        card: ModelCard,
+        sampling: Sampling,
         config: TrainConfig,
         *,
         rank: int = 0,
@@ -180,7 +147,6 @@ class TrainBatches:
         workers: int = 0,
         report: Callable[[str], None] | None = None,
     ) -> None:
-        _check_size(config.size, network)
         self._report = report if report is not None else _log.warning
         self._reported: set[str] = set()
         self.batch_size = config.batch_size
@@ -196,12 +162,8 @@ class TrainBatches:
         cv2.setNumThreads(0)
         dataset = CornerDataset(
             data,
-            card,
-            size=config.size,
-            stride=network.stride,
-            config=config.augment,
+            sampling,
             seed=config.seed,
-            radius=config.radius,
             cache_bytes=0 if workers else CACHE_BYTES,  # workers read images themselves: none is sent a gigabyte
         )
         if rank == 0:
@@ -275,15 +237,6 @@ def _as_it_is(batch: Any) -> Any:
 def collate(items: Sequence[Batch]) -> Batch:
     """Items of CornerDataset -> a Batch."""
     images, targets, problems = zip(*items)
-    stacked = CornerTargets(*(torch.stack(column) for column in zip(*targets)))
-    return Batch(torch.stack(images), stacked, tuple(line for lines in problems for line in lines))
-
-
-def _check_size(size: tuple[int, int], network: NetworkConfig) -> None:
-    if not all(network.is_legal_side(side) for side in size):
-        multiple = network.size_multiple
-        nearest = "x".join(str(max(multiple, round(side / multiple) * multiple)) for side in size)
-        raise TrainingError(
-            f"a canvas of {size[0]}x{size[1]} does not fit {network.name}: "
-            f"sides must be a multiple of {multiple}. The nearest is {nearest}."
-        )
+    return Batch(
+        torch.stack(images), default_collate(list(targets)), tuple(line for lines in problems for line in lines)
+    )

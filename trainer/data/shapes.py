@@ -52,6 +52,7 @@ def generate_shapes(
     seed: int = 0,
     size: tuple[int, int] = (160, 160),
     vary: float = 0.25,
+    objects: tuple[float, float] | None = None,
 ) -> Path:
     """Write images/ and annotations/instances_{train,val,test}.json; the same arguments give the same files.
 
@@ -61,6 +62,7 @@ def generate_shapes(
     Args:
         train, val, test: number of images per split; 0 leaves the split out.
         size: (height, width) [px] of the largest image; sides are drawn between (1 - vary) * size and size.
+        objects: smallest and largest side of an object [px]; None: the shares SIZES of each image.
 
     Returns `directory`. Raises DatasetError if it holds files of somebody else, or if an argument is out of range.
     """
@@ -70,26 +72,38 @@ def generate_shapes(
             f"shapes: got {counts}, size {size}, vary {vary}; expected at least one image, sides of 32 pixels or more, "
             "and vary in [0, 0.75)."
         )
+    most = int((1 - vary) * min(size) / 2**0.5)  # turned, it still fits the smallest image
+    if objects is not None and not 2 <= objects[0] <= objects[1] <= most:
+        raise DatasetError(
+            f"shapes: got objects of {objects[0]:g} to {objects[1]:g} px; expected 2 to {most} px for images of "
+            f"{size[0]}x{size[1]}, vary {vary:g}."
+        )
     directory = Path(directory)
     recipe = {"made_by": "cornernet shapes", **counts, "seed": seed, "size": list(size), "vary": vary}
+    if objects is not None:
+        recipe["objects"] = list(objects)
     if _prepare(directory, recipe):
         return directory
     for number, (split, count) in enumerate(counts.items()):
         if count:
-            _write_split(directory, split, [(seed, number, place) for place in range(count)], size, vary)
+            _write_split(directory, split, [(seed, number, place) for place in range(count)], size, vary, objects)
     _write_json(directory / _MARK, recipe | {"complete": True})
     return directory
 
 
-def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
-    """One picture of `size` (height, width) [px] with 1 to MAX_OBJECTS objects, drawn back to front."""
+def draw_scene(rng: np.random.Generator, size: tuple[int, int], objects: tuple[float, float] | None = None) -> Scene:
+    """One picture of `size` (height, width) [px] with 1 to MAX_OBJECTS objects, drawn back to front.
+
+    objects: smallest and largest side of an object [px]; None: the shares SIZES of the picture.
+    """
+    least, most = objects if objects is not None else (share * min(size) for share in SIZES)
     image = _texture(rng, rng.uniform(40, 215, 3), size, strength=35)
     wanted = int(rng.integers(1, MAX_OBJECTS + 1))
     masks: list[np.ndarray] = []
     labels: list[int] = []
     for _ in range(5 * wanted):  # a crowded picture ends up with fewer objects
         label = int(rng.integers(len(CLASSES)))
-        mask = _place_object(rng, label, size)
+        mask = _place_object(rng, label, size, least, most)
         if _all_recognisable([*masks, mask]):
             masks.append(mask)
             labels.append(label)
@@ -104,10 +118,9 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int]) -> Scene:
     return Scene(image.clip(0, 255).astype(np.uint8), boxes, np.array(labels, np.int64))
 
 
-def _place_object(rng: np.random.Generator, label: int, size: tuple[int, int]) -> np.ndarray:
+def _place_object(rng: np.random.Generator, label: int, size: tuple[int, int], low: float, high: float) -> np.ndarray:
     """Mask (GRID * height, GRID * width) uint8, 1 inside an object that lies wholly inside the image."""
     height, width = size
-    low, high = (share * min(size) for share in SIZES)
     longer = np.exp(rng.uniform(np.log(low), np.log(high)))
     shorter = max(low, longer * rng.uniform(0.45, 1.0))
     half = np.array([longer, shorter])[rng.permutation(2)] / 2
@@ -207,7 +220,12 @@ def _texture(rng: np.random.Generator, colour: np.ndarray, size: tuple[int, int]
 
 
 def _write_split(
-    directory: Path, split: str, keys: Sequence[tuple[int, int, int]], size: tuple[int, int], vary: float
+    directory: Path,
+    split: str,
+    keys: Sequence[tuple[int, int, int]],
+    size: tuple[int, int],
+    vary: float,
+    objects: tuple[float, float] | None,
 ) -> None:
     """Images and annotation file of one split; image i is drawn from default_rng(keys[i])."""
     images: list[dict[str, Any]] = []
@@ -215,7 +233,7 @@ def _write_split(
     for key in keys:
         rng = np.random.default_rng(key)
         height, width = (int(rng.integers(round((1 - vary) * side), side + 1)) for side in size)
-        scene = draw_scene(rng, (height, width))
+        scene = draw_scene(rng, (height, width), objects)
         image_id = len(images) + 1
         name = f"{split}_{key[2]:06}.jpg"
         _write_image(directory / "images" / name, scene.image)

@@ -17,6 +17,9 @@ Radius = Literal["object", "fixed", "none"]
 FIXED_RADIUS = 2.5
 """Radius of Table 2's "fixed radius" row [cell]. Drawn as 2: whole radii only, as in the official config."""
 
+MAX_OBJECTS = 128
+"""Rows for embedding and offset in the targets of one image."""
+
 
 class CornerTargets(NamedTuple):
     """What the six heads should answer for one image; for a batch, the same as tensors with a leading batch axis.
@@ -83,7 +86,7 @@ def corner_targets(
     map_size: tuple[int, int],
     radius: Radius = "object",
     min_overlap: float = 0.3,
-    max_objects: int = 128,
+    max_objects: int = MAX_OBJECTS,
 ) -> CornerTargets:
     """Heatmaps, offsets and cells of the objects of one image.
 

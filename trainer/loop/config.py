@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cornernet.engine.errors import TrainingError
 from cornernet.engine.printable import printable
 from cornernet.trainer.data.augment import AugmentConfig
+from cornernet.trainer.data.crop import CropConfig
+from cornernet.trainer.loop.saccade_loss import SaccadeLossConfig
 
 
 class TrainConfig(BaseModel):
@@ -44,6 +46,8 @@ class TrainConfig(BaseModel):
     radius: Literal["object", "fixed", "none"] = Field("object", description="Table 2: penalty reduction radius")
     corner_pooling: bool = Field(True, description="Table 1: off trains without corner pooling")
     augment: AugmentConfig = AugmentConfig()
+    crops: CropConfig = Field(CropConfig(), description="of networks with attention, in place of views")
+    saccade_loss: SaccadeLossConfig = Field(SaccadeLossConfig(), description="of networks with attention")
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
@@ -84,7 +88,12 @@ def _explain(problem: Mapping[str, Any]) -> str:
     key = ".".join([*outer, last])
     if problem["type"] != "extra_forbidden":
         return f"{key} is {short(problem['input'])}; {problem['msg'].replace('Input should', 'it should')}."
-    fields = AugmentConfig.model_fields if outer == ["augment"] else TrainConfig.model_fields
+    parts: dict[str, type[BaseModel]] = {
+        "augment": AugmentConfig,
+        "crops": CropConfig,
+        "saccade_loss": SaccadeLossConfig,
+    }
+    fields = parts.get(".".join(outer), TrainConfig).model_fields
     meant = get_close_matches(last, fields, n=1)
     suggestion = f"did you mean {'.'.join([*outer, meant[0]])}? " if meant else ""
     return f"there is no {key}; {suggestion}Known are {', '.join(sorted(fields))}."

@@ -73,16 +73,26 @@ def corner_loss(
                    gradient of one process holding the whole batch.
     """
     counts = count_objects(targets) if counts is None else counts
-    per_stack = [_stack_terms(heads, targets, counts) for heads in stacks]
+    per_stack = [corner_terms(heads, targets, counts) for heads in stacks]
     focal, pull, push, offset = torch.stack(per_stack).mean(dim=0).mul(processes).unbind()
     pull, push, offset = pull_weight * pull, push_weight * push, offset_weight * offset
     return LossTerms(focal + pull + push + offset, focal, pull, push, offset)
 
 
-def _stack_terms(heads: Heads, targets: CornerTargets, counts: ObjectCounts) -> Tensor:
-    """(4,) float32: focal, pull, push, offset of one stack, both corners added, unweighted."""
-    focal = focal_loss(heads.top_left_heatmap, targets.top_left_heatmap, counts.top_left_peaks)
-    focal = focal + focal_loss(heads.bottom_right_heatmap, targets.bottom_right_heatmap, counts.bottom_right_peaks)
+def corner_terms(
+    heads: Heads,
+    targets: CornerTargets,
+    counts: ObjectCounts,
+    weights: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> Tensor:
+    """(4,) float32: focal, pull, push, offset of one stack, both corners added, unweighted.
+
+    weights: of the cells of the top-left and of the bottom-right heatmap, (N, C, h, w) each.
+    """
+    focal = focal_loss(heads.top_left_heatmap, targets.top_left_heatmap, counts.top_left_peaks, weights[0])
+    focal = focal + focal_loss(
+        heads.bottom_right_heatmap, targets.bottom_right_heatmap, counts.bottom_right_peaks, weights[1]
+    )
     top_left = read_cells(heads.top_left_embedding, targets.top_left_cell)[..., 0]
     bottom_right = read_cells(heads.bottom_right_embedding, targets.bottom_right_cell)[..., 0]
     pull, push = pull_push_loss(top_left, bottom_right, targets.mask)
@@ -105,15 +115,17 @@ def read_cells(maps: Tensor, cells: Tensor) -> Tensor:
     return flat.gather(2, index).transpose(1, 2).float()
 
 
-def focal_loss(logits: Tensor, heatmap: Tensor, peaks: Tensor) -> Tensor:
+def focal_loss(logits: Tensor, heatmap: Tensor, peaks: Tensor, weight: Tensor | None = None) -> Tensor:
     """Eq. (1), alpha 2, beta 4: logits and target heatmap (N, C, h, w), divided by `peaks`, by 1 if there are none.
 
-    Scores are kept within [EPSILON, 1 - EPSILON]: the loss is finite for any logit and the gradient zero beyond.
+    weight: (N, C, h, w), of each cell's term. Scores are kept within [EPSILON, 1 - EPSILON]: the loss is finite for any
+    logit and the gradient zero beyond.
     """
     score = logits.float().sigmoid().clamp(EPSILON, 1 - EPSILON)
     positive = score.log() * (1 - score).square()
     negative = (1 - score).log() * score.square() * (1 - heatmap).pow(4)
-    return -torch.where(heatmap == 1, positive, negative).sum() / peaks.clamp(min=1)
+    terms = torch.where(heatmap == 1, positive, negative)
+    return -(terms if weight is None else terms * weight).sum() / peaks.clamp(min=1)
 
 
 def pull_push_loss(top_left: Tensor, bottom_right: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import nn
 from cornernet.trainer.data.dataset import Batch
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.distributed import Ranks, sum_over_ranks
-from cornernet.trainer.loop.losses import LossTerms, ObjectCounts, corner_loss, count_objects
+from cornernet.trainer.loop.method import Method
 from cornernet.trainer.loop.state import TrainState
 from cornernet.trainer.network.corner_net import CornerNet
 
@@ -25,8 +25,9 @@ def wrap(network: CornerNet, config: TrainConfig, ranks: Ranks) -> nn.Module:
     return torch.compile(model) if config.compile else model  # type: ignore[return-value]
 
 
-def optimise(model: nn.Module, state: TrainState, batch: Batch, ranks: Ranks, rate: float) -> LossTerms:
-    """Forward, backward, update at learning rate `rate`: `state` is one step further afterwards.
+def optimise(model: nn.Module, state: TrainState, batch: Batch, ranks: Ranks, rate: float, method: Method) -> Any:
+    """Forward, backward, update at learning rate `rate`: `state` is one step further afterwards. Returns the terms of
+    the method's loss.
 
     model: the state's network, as `wrap` gave it.
     """
@@ -39,15 +40,9 @@ def optimise(model: nn.Module, state: TrainState, batch: Batch, ranks: Ranks, ra
         _freeze_batch_norm(model)
     with _autocast(config, ranks.device):
         stacks = model(batch.images)
-    terms = corner_loss(
-        stacks,
-        batch.targets,
-        pull_weight=config.pull_weight,
-        push_weight=config.push_weight,
-        offset_weight=config.offset_weight,
-        counts=ObjectCounts(*sum_over_ranks(torch.stack(count_objects(batch.targets))).unbind()),
-        processes=ranks.world,
-    )
+    own = method.count(batch.targets)
+    counts = type(own)(*sum_over_ranks(torch.stack(own)).unbind())
+    terms = method.loss(stacks, batch.targets, counts=counts, processes=ranks.world)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(terms.total).backward()
     if config.gradient_clip is not None:

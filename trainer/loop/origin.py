@@ -17,7 +17,7 @@ from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.resume_file import load_resume
 from cornernet.trainer.network.checkpoint import load_checkpoint
 from cornernet.trainer.network.corner_net import CornerNet
-from cornernet.trainer.network.presets import NetworkConfig, preset
+from cornernet.trainer.network.presets import PRESET_SACCADES, NetworkConfig, preset
 
 _PER_CLASS = re.compile(r"heads\.\d+\.(top_left|bottom_right)\.heatmap\.1\.(weight|bias)")
 """Entries with a row for each class: the last layer of each heatmap head."""
@@ -53,15 +53,31 @@ def find_origin(config: TrainConfig, output: Path, *, resume: bool, init: Path |
         saved = load_resume(last)
         network = NetworkConfig.from_dict(saved["network_config"])
         card = ModelCard.from_json(saved["card"], origin=printable(last))
-        return Origin(adopt(config, network, last), printable(last), network, card, saved=saved)
+        config = sized(adopt(config, network, last), network, card)
+        return Origin(config, printable(last), network, card, saved=saved)
     if last.exists():
         raise TrainingError(
             f"{printable(output)} already holds a run; continue it with --resume or choose another directory."
         )
     if init is None:
-        return Origin(config)
+        return Origin(sized(config))
     source, card = load_checkpoint(init)
-    return Origin(adopt(config, source.config, init), printable(init), source.config, card, source=source)
+    config = sized(adopt(config, source.config, init), source.config, card)
+    return Origin(config, printable(init), source.config, card, source=source)
+
+
+def sized(config: TrainConfig, network: NetworkConfig | None = None, card: ModelCard | None = None) -> TrainConfig:
+    """`config`; where it asks for no canvas, with the one that a network with attention is made for.
+
+    network, card: of the weights that are started from.
+    """
+    attention = network.attention if network is not None else config.preset in PRESET_SACCADES
+    if not attention or "size" in config.model_fields_set:
+        return config
+    if card is not None and card.train_size is not None:
+        return config.model_copy(update={"size": card.train_size})
+    side = max(PRESET_SACCADES[config.preset].view_sizes)
+    return config.model_copy(update={"size": (side, side)})
 
 
 def network_of(config: TrainConfig, classes: int) -> NetworkConfig:

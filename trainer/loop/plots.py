@@ -26,20 +26,20 @@ try:
 except ModuleNotFoundError as error:
     raise missing("matplotlib", "drawing a training run") from error
 
-LOSS_TERMS = ("focal", "pull", "push", "offset")
+LOSS_TERMS = ("focal", "pull", "push", "offset", "attention")
 
 
 def plot_losses(metrics: Sequence[dict[str, Any]], output: Path) -> None:
-    """Total loss and its four terms (Eq. 8) over optimiser steps, with the learning rate beneath."""
+    """Total loss and its terms (Eq. 8, and attention) over optimiser steps, with the learning rate beneath."""
     rows = [row for row in metrics if "loss" in row]
     steps = [row["step"] for row in rows]
     figure = _figure((8, 6))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top.plot(steps, [row["loss"] for row in rows], label="total", color="black", linewidth=1.8)
-    for term in LOSS_TERMS:
+    for term in (term for term in LOSS_TERMS if any(term in row for row in rows)):
         top.plot(steps, [row[term] for row in rows], label=term, linewidth=1.1)
     top.set(ylabel="loss", yscale="log", title="Training loss")
-    top.legend(ncols=5, fontsize=8, frameon=False)
+    top.legend(ncols=6, fontsize=8, frameon=False)
     bottom.plot(steps, [row["learning_rate"] for row in rows], color="tab:gray")
     bottom.set(xlabel="optimiser step", ylabel="rate")
     _finish(figure, (top, bottom), output)

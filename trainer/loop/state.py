@@ -73,12 +73,13 @@ class TrainState:
     def restore(self, saved: dict[str, Any]) -> None:
         """Continue from `as_dict`. Raises TrainingError if the saved run is another one."""
         own = self.config.model_dump(mode="json")
-        changed = sorted(key for key in own if key not in RESUMABLE and own[key] != saved["config"].get(key))
+        was = TrainConfig().model_dump(mode="json") | saved["config"]  # what came after it was written is the default
+        changed = sorted(key for key in own if key not in RESUMABLE and own[key] != was[key])
         if changed:
             key = changed[0]
             raise TrainingError(
                 f"cannot resume: {', '.join(changed)} differ from the interrupted run ({key} was "
-                f"{saved['config'].get(key)!r}, now {own[key]!r}). Give the old values, or start a new run directory."
+                f"{was[key]!r}, now {own[key]!r}). Give the old values, or start a new run directory."
             )
         if self.steps_per_epoch != saved["steps_per_epoch"]:
             raise TrainingError(

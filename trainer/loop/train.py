@@ -33,7 +33,7 @@ from cornernet.trainer.loop.distributed import Ranks, any_rank, join_ranks, leav
 from cornernet.trainer.loop.failures import check_finite, continuation, explained
 from cornernet.trainer.loop.interrupt import Interrupt, Interrupted
 from cornernet.trainer.loop.logs.open_log import OnMetrics
-from cornernet.trainer.loop.losses import LossTerms
+from cornernet.trainer.loop.method import method_of
 from cornernet.trainer.loop.metrics_file import append_metrics, cut_metrics, drop_metrics
 from cornernet.trainer.loop.optimise import optimise, wrap
 from cornernet.trainer.loop.origin import Origin, find_origin, network_of, transfer
@@ -130,8 +130,9 @@ class _Run:
         if val_data is not None:
             for note in check_validation(self.card, val_data):
                 self.say(f"validation: {note}")
+        self.method = method_of(description, self.card, config)
         self.batches = TrainBatches(
-            train_data, description, self.card, config,
+            train_data, self.method.sampling, config,
             rank=ranks.rank, world=ranks.world, workers=_workers(config, description, ranks),
         )  # fmt: skip
         self.state = TrainState(
@@ -205,14 +206,14 @@ class _Run:
     def _step(self, batch: Batch, progress: Progress) -> None:
         config, state, per_epoch = self.config, self.state, self.batches.steps_per_epoch
         rate = learning_rate_at(state.step, config.epochs * per_epoch, config)
-        terms = optimise(self.model, state, batch, self.ranks, rate)
+        terms = optimise(self.model, state, batch, self.ranks, rate, self.method)
         # The end of an epoch too: what is shown there must not be of a step long ago.
         if state.step % config.log_every == 0 or state.step == 1 or state.step % per_epoch == 0:
             self._log(terms, rate, progress)
 
-    def _log(self, terms: LossTerms, rate: float, progress: Progress) -> None:
+    def _log(self, terms: Any, rate: float, progress: Progress) -> None:
         values = [round(value, 6) for value in (sum_over_ranks(torch.stack(terms)) / self.ranks.world).tolist()]
-        row = {"step": self.state.step, **dict(zip(("loss", "focal", "pull", "push", "offset"), values, strict=True))}
+        row = {"step": self.state.step, **dict(zip(("loss", *terms._fields[1:]), values, strict=True))}
         check_finite(row["loss"], self.state.step, self.output)
         before, self.logged = self.logged, (self.state.step, time.perf_counter())
         seconds_per_step = (self.logged[1] - before[1]) / (self.logged[0] - before[0])

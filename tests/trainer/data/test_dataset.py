@@ -12,8 +12,8 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import CocoDataset, Sample, load_coco
 from cornernet.trainer.data.augment import AugmentConfig
 from cornernet.trainer.data.dataset import Batch, CornerDataset, EpochSampler, Key, TrainBatches, collate, train_loader
+from cornernet.trainer.data.sampling import CornerSampling
 from cornernet.trainer.data.shapes import generate_shapes
-from cornernet.trainer.network.presets import preset
 
 CARD = ModelCard(name="test", class_names=("rectangle", "ellipse", "triangle"), category_ids=(1, 2, 3))
 PLAIN = AugmentConfig(centre=True, scales=(1.0,), flip=0, colour=0, lighting=0)
@@ -27,9 +27,10 @@ def shapes(tmp_path_factory):
 
 
 def make_batches(data, *, report=None, rank=0, world=1, workers=0, **changes):
-    settings = {"size": (64, 64), "batch_size": 4, "seed": 1, "radius": "object"}
+    settings = {"size": (64, 64), "batch_size": 4, "seed": 1}
     config = SimpleNamespace(**{**settings, "augment": AugmentConfig(), **changes})
-    return TrainBatches(data, preset("tiny", 3), CARD, config, report=report, rank=rank, world=world, workers=workers)
+    sampling = CornerSampling(CARD, config.size, 4, config.augment)
+    return TrainBatches(data, sampling, config, report=report, rank=rank, world=world, workers=workers)
 
 
 def assert_same(one: Batch, other: Batch) -> None:
@@ -127,13 +128,8 @@ def test_a_batch_that_processes_cannot_share_equally_is_refused():
         EpochSampler(10, 10, seed=0, world=4)
 
 
-def test_a_canvas_that_does_not_fit_the_network_is_refused_naming_the_nearest(shapes):
-    with pytest.raises(TrainingError, match="96x64"):
-        make_batches(shapes, size=(100, 64))
-
-
 def test_an_item_is_an_image_and_its_targets(shapes):
-    dataset = CornerDataset(shapes, CARD, size=(64, 96), stride=4, config=PLAIN)
+    dataset = CornerDataset(shapes, CornerSampling(CARD, (64, 96), 4, PLAIN))
     item = dataset[2]
     assert item.images.shape == (3, 64, 96) and item.images.dtype == torch.float32 and item.images.is_contiguous()
     assert item.targets.top_left_heatmap.shape == (3, 16, 24)
@@ -147,10 +143,8 @@ def test_an_item_is_an_image_and_its_targets(shapes):
 
 @pytest.mark.parametrize("resize", ["fit", "original"])
 def test_keeping_images_in_memory_changes_nothing(shapes, resize):
-    config = AugmentConfig(resize=resize)
-    kept, read = (
-        CornerDataset(shapes, CARD, size=(64, 64), stride=4, config=config, cache_bytes=space) for space in (2**30, 0)
-    )
+    sampling = CornerSampling(CARD, (64, 64), 4, AugmentConfig(resize=resize))
+    kept, read = (CornerDataset(shapes, sampling, cache_bytes=space) for space in (2**30, 0))
     assert kept.cache is not None and read.cache is None
     for index in range(len(kept)):
         assert_same(kept[Key(1, index, index)], read[Key(1, index, index)])
@@ -161,9 +155,9 @@ def test_images_are_kept_no_larger_than_the_augmentation_can_show(tmp_path):
     cv2.imwrite(str(path), np.zeros((600, 800, 3), np.uint8))
     sample = Sample(1, path, 800, 600, np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, bool))
     data = CocoDataset((sample,), CARD.class_names, CARD.category_ids, tmp_path / "x.json")
-    fit = CornerDataset(data, CARD, size=(64, 64), stride=4, config=AugmentConfig(scales=(0.5, 1.0)))
+    fit = CornerDataset(data, CornerSampling(CARD, (64, 64), 4, AugmentConfig(scales=(0.5, 1.0))))
     assert fit.cache[0].shape == (96, 128, 3)  # twice the canvas, seen whole at half the canvas
-    original = CornerDataset(data, CARD, size=(64, 64), stride=4, config=AugmentConfig(resize="original"))
+    original = CornerDataset(data, CornerSampling(CARD, (64, 64), 4, AugmentConfig(resize="original")))
     assert original.cache[0].shape == (600, 800, 3)
 
 
@@ -204,7 +198,7 @@ def test_an_image_of_another_size_than_annotated_is_not_trained_on(shapes):
     sample = shapes.samples[0]
     turned = Sample(**{**vars(sample), "width": sample.width + 5})
     data = CocoDataset((turned, shapes.samples[1]), shapes.class_names, shapes.category_ids, shapes.annotation_file)
-    item = CornerDataset(data, CARD, size=(64, 64), stride=4, config=PLAIN)[0]
+    item = CornerDataset(data, CornerSampling(CARD, (64, 64), 4, PLAIN))[0]
     assert f"its annotation says {sample.width + 5}x{sample.height}" in item.problems[0]
     assert item.targets.mask.sum() == len(shapes.samples[1].boxes)
 
@@ -213,7 +207,7 @@ def test_crowd_regions_are_not_trained_on(shapes):
     sample = shapes.samples[0]
     crowd = Sample(**{**vars(sample), "crowd": np.ones(len(sample.boxes), bool)})
     data = CocoDataset((crowd,), shapes.class_names, shapes.category_ids, shapes.annotation_file)
-    item = CornerDataset(data, CARD, size=(64, 64), stride=4, config=PLAIN)[0]
+    item = CornerDataset(data, CornerSampling(CARD, (64, 64), 4, PLAIN))[0]
     assert item.targets.mask.sum() == 0 and item.targets.top_left_heatmap.max() == 0
 
 
@@ -232,7 +226,7 @@ def test_an_image_with_more_objects_than_rows_is_reported_and_trained_on(shapes)
 def test_real_photographs_with_crowds_and_empty_images_make_batches(shared_data, split):
     data = load_coco(shared_data / "coco_ci16", split)
     card = ModelCard(name="coco", class_names=data.class_names, category_ids=data.category_ids)
-    dataset = CornerDataset(data, card, size=(128, 128), stride=4)
+    dataset = CornerDataset(data, CornerSampling(card, (128, 128), 4))
     for batch in train_loader(dataset, EpochSampler(len(dataset), 4, seed=0)):
         assert torch.isfinite(batch.images).all() and not batch.problems
         peaks = (batch.targets.top_left_heatmap == 1).sum()

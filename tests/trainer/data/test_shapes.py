@@ -46,6 +46,16 @@ def test_classes_and_sizes_are_varied(drawn):
     assert {len(sample.boxes) for sample in samples} == set(range(1, MAX_OBJECTS + 1))
 
 
+def test_sizes_of_objects_can_be_asked_for(tmp_path):
+    folder = generate_shapes(tmp_path / "sizes", train=12, val=0, seed=2, size=(160, 160), vary=0.1, objects=(4, 100))
+    boxes = np.concatenate([sample.boxes for sample in load_coco(folder, "train").samples])
+    longest = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    assert longest.min() < 8 and longest.max() > 60
+    assert "objects" in json.loads((folder / "shapes.json").read_text())
+    with pytest.raises(DatasetError, match="2 to 101 px"):
+        generate_shapes(tmp_path / "wrong", size=(160, 160), vary=0.1, objects=(4, 120))
+
+
 def test_some_objects_overlap(drawn):
     def overlapping(boxes):
         return any(
@@ -112,7 +122,7 @@ def test_objects_lie_inside_and_fill_their_outline(monkeypatch):
             return kept[-1].copy()
 
         monkeypatch.setattr(shapes, "_outline", remember)
-        mask = shapes._place_object(rng, label, (120, 150))
+        mask = shapes._place_object(rng, label, (120, 150), 0.14 * 120, 0.6 * 120)
         monkeypatch.setattr(shapes, "_outline", outline)
         x, y = kept[0].T
         area = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))

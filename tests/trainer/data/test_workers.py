@@ -15,11 +15,11 @@ from cornernet.engine.model_card import ModelCard
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.trainer.data import workers as module
 from cornernet.trainer.data.dataset import TrainBatches
+from cornernet.trainer.data.sampling import CornerSampling
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.data.workers import automatic_workers
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.failures import explained
-from cornernet.trainer.network.presets import preset
 
 CARD = ModelCard(name="test", class_names=("rectangle", "ellipse", "triangle"), category_ids=(1, 2, 3))
 CONFIG = TrainConfig(preset="tiny", size=(64, 64), batch_size=2)
@@ -33,7 +33,9 @@ def shapes(tmp_path_factory):
 
 def begin(shapes, workers=2):
     """The batches, an epoch of theirs that has begun, and the numbers of the processes."""
-    batches = TrainBatches(load_coco(shapes, "train"), preset("tiny", 3), CARD, CONFIG, workers=workers)
+    batches = TrainBatches(
+        load_coco(shapes, "train"), CornerSampling(CARD, CONFIG.size, 4, CONFIG.augment), CONFIG, workers=workers
+    )
     epoch = batches.epoch(0)
     next(epoch)
     return batches, epoch, [process.pid for process in batches._loader._iterator._workers]

@@ -1,9 +1,15 @@
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from cornernet.engine.errors import TrainingError
+from cornernet.trainer.data.crop import CropConfig
 from cornernet.trainer.loop.config import TrainConfig, learning_rate_at
+from cornernet.trainer.loop.saccade_loss import SaccadeLossConfig
+from cornernet.trainer.network.presets import PRESETS
+
+EXPERIMENTS = sorted((Path(__file__).parents[3] / "benchmarks/experiments").glob("*.toml"))
 
 
 def test_defaults_are_the_papers_where_the_paper_names_a_value():
@@ -57,6 +63,11 @@ def test_cosine_schedule_warms_up_then_falls_to_a_hundredth():
     ("values", "said"),
     [
         ({"epoch": 3}, r"there is no epoch; did you mean epochs\? Known are augment, .*workers\."),
+        (
+            {"crops": {"windows": "whole"}},
+            r"there is no crops\.windows; did you mean crops\.window\? Known are centred, ",
+        ),
+        ({"saccade_loss": {"peaks": "some"}}, r"saccade_loss\.peaks is 'some'; it should be 'counted' or 'all'\."),
         ({"augment": {"flips": 0.5}}, r"there is no augment\.flips; did you mean augment\.flip\? Known are border, "),
         ({"nonsense": 1}, r"there is no nonsense; Known are"),
         ({"epochs": 0}, r"epochs is 0; it should be greater than or equal to 1\.$"),
@@ -76,3 +87,17 @@ def test_a_configuration_that_is_not_text_is_refused(tmp_path):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TrainingError, match="TOML"):
         TrainConfig.read(file)
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_every_experiment_is_a_configuration(file):
+    config = TrainConfig.read(file)
+    assert config.preset in PRESETS
+
+
+def test_the_published_training_of_a_saccade_has_every_official_option():
+    (file,) = [file for file in EXPERIMENTS if file.stem == "saccade_official"]
+    config = TrainConfig.read(file)
+    assert config.saccade_loss == SaccadeLossConfig(peaks="all", attention="centres", stacks="twice")
+    assert config.crops == CropConfig(views=0, window="official")
+    assert round(config.epochs * 118_287 / config.batch_size, -4) == 500_000

@@ -39,8 +39,9 @@ def metrics(output):
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_train_like_one_with_the_same_batch_and_one_speaks(shapes, tmp_path):
-    frozen = [*OPTIONS, "--set", "freeze_batch_norm=true", "--epochs", "2"]
+@pytest.mark.parametrize("network", ["tiny", pytest.param("saccade-tiny", marks=pytest.mark.slow)])
+def test_two_processes_train_like_one_with_the_same_batch_and_one_speaks(shapes, tmp_path, network):
+    frozen = [*OPTIONS, "--preset", network, "--set", "freeze_batch_norm=true", "--epochs", "2"]
     alone = execute(*COMMAND, shapes, "-o", tmp_path / "one", *frozen)
     done = execute(*TORCHRUN, *COMMAND, shapes, "-o", tmp_path / "two", *frozen)
     assert (alone.stdout, done.stdout) == tuple(
