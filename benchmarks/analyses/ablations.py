@@ -118,7 +118,7 @@ def ablation_tables(runs: Iterable[Run]) -> tuple[Table, ...]:
         for name, label in names.items():
             if group := by_name.get(name):
                 each = (" / ".join(f"{100 * run.stats['AP']:.1f}" for run in group),) if several else ()
-                rows.append((label, *(_mean(run.stats[column] for run in group) for column in COLUMNS), *each))
+                rows.append((label, *(mean(run.stats[column] for run in group) for column in COLUMNS), *each))
         heads = ("", *COLUMNS, *(("AP by seed",) if several else ()))
         tables.append(Table(title, heads, tuple(rows)))
     return tuple(table for table in tables if table.rows)
@@ -127,7 +127,7 @@ def ablation_tables(runs: Iterable[Run]) -> tuple[Table, ...]:
 def ablation_means(runs: Iterable[Run]) -> dict[str, dict[str, float]]:
     """Ablation -> column -> mean over seeds, for a chart."""
     by_name = _by_ablation(runs)
-    return {name: {c: _mean(run.stats[c] for run in group) for c in COLUMNS} for name, group in by_name.items()}
+    return {name: {c: mean(run.stats[c] for run in group) for c in COLUMNS} for name, group in by_name.items()}
 
 
 def _by_ablation(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -137,7 +137,7 @@ def _by_ablation(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return by_name
 
 
-def _mean(values: Iterable[float]) -> float:
-    """-1 if nothing was measured."""
+def mean(values: Iterable[float]) -> float:
+    """Of what was measured: numbers below 0 say that nothing was; -1 if none is."""
     measured = [value for value in values if value >= 0]
     return float(np.mean(measured)) if measured else -1.0

@@ -51,7 +51,9 @@ def make_card(
         saccade=saccade,
         trained_mirror="pixels" if saccade and config.crops.window == "official" else "edges",
         parameters=count_parameters(network).inference,
-        gmacs={f"{canvas[0]}x{canvas[1]}": round(count_macs(network.config, *canvas) / 1e9, 3)},
+        gmacs={
+            f"{canvas[0]}x{canvas[1]}": round(count_macs(network.config, canvas[0], canvas[1], type(network)) / 1e9, 3)
+        },
         versions={"cornernet": version("cornernet"), "torch": torch.__version__},
         source=f"trained on {data.annotation_file.name}",
     )

@@ -17,6 +17,7 @@ from cornernet.trainer.data.sampling import CornerSampling, Sampling
 from cornernet.trainer.loop.config import TrainConfig
 from cornernet.trainer.loop.losses import corner_loss, count_objects
 from cornernet.trainer.loop.saccade_loss import count_attended, saccade_loss
+from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import NetworkConfig
 
 _OF_A_VIEW = set(AugmentConfig.model_fields) - {"flip", "colour", "lighting"}
@@ -66,3 +67,13 @@ def _check_size(size: tuple[int, int], network: NetworkConfig) -> None:
             f"a canvas of {size[0]}x{size[1]} does not fit {network.name}: "
             f"sides must be a multiple of {multiple}. The nearest is {nearest}."
         )
+
+
+class Kind(NamedTuple):
+    """A kind of network for the loop: what builds it, a module with a `config`, and how it is trained."""
+
+    build: Callable[[NetworkConfig], Any]
+    method: Callable[[NetworkConfig, ModelCard, TrainConfig], Method]
+
+
+CORNERS = Kind(CornerNet, method_of)

@@ -51,7 +51,7 @@ class TrainState:
         """The weights worth keeping: the averaged ones where averaging is on."""
         if self.averaged is None:
             return self.network
-        assert isinstance(self.averaged.module, CornerNet)
+        assert isinstance(self.averaged.module, type(self.network))
         return self.averaged.module
 
     def as_dict(self) -> dict[str, Any]:

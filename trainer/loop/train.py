@@ -33,7 +33,7 @@ from cornernet.trainer.loop.distributed import Ranks, any_rank, join_ranks, leav
 from cornernet.trainer.loop.failures import check_finite, continuation, explained
 from cornernet.trainer.loop.interrupt import Interrupt, Interrupted
 from cornernet.trainer.loop.logs.open_log import OnMetrics
-from cornernet.trainer.loop.method import method_of
+from cornernet.trainer.loop.method import CORNERS, Kind
 from cornernet.trainer.loop.metrics_file import append_metrics, cut_metrics, drop_metrics
 from cornernet.trainer.loop.optimise import optimise, wrap
 from cornernet.trainer.loop.origin import Origin, find_origin, network_of, transfer
@@ -43,7 +43,6 @@ from cornernet.trainer.loop.run_pictures import draw_run
 from cornernet.trainer.loop.state import TrainState
 from cornernet.trainer.loop.validation import check_validation, measure_ap
 from cornernet.trainer.network import checkpoint
-from cornernet.trainer.network.corner_net import CornerNet
 from cornernet.trainer.network.presets import NetworkConfig
 
 _log = logging.getLogger(__name__)
@@ -71,12 +70,14 @@ def train(
     device: str | None = None,
     quiet: bool = False,
     on_metrics: OnMetrics | None = None,
+    kind: Kind = CORNERS,
 ) -> TrainReport:
     """Train `config.preset` on `train_data`, validate on `val_data`, leave everything in `output`.
 
     resume continues an interrupted run exactly. init starts from the weights of a checkpoint (fine-tuning): its
     network, colours and normalisation are taken over; only what belongs to classes that it does not know starts anew.
     on_metrics is called with each row of metrics.jsonl, in process 0 (trainer/loop/logs has some).
+    kind: of another detector, to compare with, on the same loop; validation is for corners only.
 
     Raises:
         TrainingError: the loss stops being finite, memory is full, a file cannot be written, another training is in
@@ -90,9 +91,8 @@ def train(
             ranks.on_main(lambda: stack.enter_context(locked(output)))
             stack.enter_context(explained(output / "last.pt"))
             origin = find_origin(config, output, resume=resume, init=init)
-            run = _Run(
-                origin.config, train_data, val_data, output, ranks, network=origin.network, sees_like=origin.card
-            )
+            settings = (origin.config, train_data, val_data, output, ranks)
+            run = _Run(*settings, network=origin.network, sees_like=origin.card, kind=kind)
             stack.callback(run.close)
             run.begin(origin)
             del origin  # it holds weights
@@ -116,11 +116,12 @@ class _Run:
         *,
         network: NetworkConfig | None = None,
         sees_like: ModelCard | None = None,
+        kind: Kind = CORNERS,
     ) -> None:
         torch.manual_seed(config.seed)
         classes = len(train_data.class_names)
         description = network_of(config, classes) if network is None else replace(network, num_classes=classes)
-        bare = CornerNet(description)
+        bare = kind.build(description)
         if config.sync_batch_norm and ranks.world > 1:
             bare = nn.SyncBatchNorm.convert_sync_batchnorm(bare)
         self.config, self.ranks, self.output, self.val_data = config, ranks, output, val_data
@@ -130,7 +131,7 @@ class _Run:
         if val_data is not None:
             for note in check_validation(self.card, val_data):
                 self.say(f"validation: {note}")
-        self.method = method_of(description, self.card, config)
+        self.method = kind.method(description, self.card, config)
         self.batches = TrainBatches(
             train_data, self.method.sampling, config,
             rank=ranks.rank, world=ranks.world, workers=_workers(config, description, ranks),

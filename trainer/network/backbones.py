@@ -17,7 +17,7 @@ from cornernet.engine.errors import ModelError
 from cornernet.trainer.network.feature_pyramid import FeaturePyramid
 from cornernet.trainer.network.hourglass import HourglassBackbone
 from cornernet.trainer.network.presets import TIMM_PREFIX, NetworkConfig
-from cornernet.trainer.network.resnet import resnet50, resnet101
+from cornernet.trainer.network.resnet import resnet26_slim, resnet50, resnet101
 
 
 def _pyramid(extractor: Callable[[], nn.Module]) -> Callable[[NetworkConfig], nn.Module]:
@@ -26,6 +26,7 @@ def _pyramid(extractor: Callable[[], nn.Module]) -> Callable[[NetworkConfig], nn
 
 BACKBONES: dict[str, Callable[[NetworkConfig], nn.Module]] = {
     "hourglass": HourglassBackbone,
+    "fpn-resnet26-slim": _pyramid(resnet26_slim),
     "fpn-resnet50": _pyramid(resnet50),
     "fpn-resnet101": _pyramid(resnet101),
 }

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -110,7 +111,7 @@ def _per_stack(part: type[nn.Module], config: NetworkConfig) -> nn.ModuleList:
     return nn.ModuleList(part(config) for _ in range(config.stacks))
 
 
-def load_weights(network: CornerNet, state: dict[str, torch.Tensor], *, origin: str) -> None:
+def load_weights(network: Any, state: dict[str, torch.Tensor], *, origin: str) -> None:
     """Copy `state` into `network`. Raises ModelError naming the first missing, unexpected or misshapen entries."""
     own = network.state_dict()
     missing = [name for name in own if name not in state]

@@ -140,6 +140,11 @@ class CornerNet(nn.Module):
         """What the last stack's heads read: the top-left and bottom-right maps, (N, feature_channels, h, w) each."""
         return self.corners[-1](self._features(images)[-1][0])
 
+    @property
+    def training_only(self) -> list[nn.Module]:
+        """Heads and corner modules of all stacks but the last."""
+        return [part for parts in (self.corners, self.heads, self.attention) for part in parts[:-1]]
+
     def _stack(self, index: int, feature: Tensor, *levels: Tensor) -> Any:
         corners = self.heads[index](*self.corners[index](feature))
         return SaccadeHeads(corners, self.attention[index](*levels)) if self.config.attention else corners

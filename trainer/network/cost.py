@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,16 @@ class ParameterCount(NamedTuple):
     inference: int
 
 
-def count_parameters(network: CornerNet) -> ParameterCount:
+def count_parameters(network: Any) -> ParameterCount:
     """Trainable parameters; batch norm statistics are not counted, as in the literature."""
     total = _numel(network)
-    training_only = sum(_numel(part) for part in _training_only(network))
+    training_only = sum(_numel(part) for part in network.training_only)
     return ParameterCount(total, total - training_only)
 
 
-def count_macs(config: NetworkConfig, height: int, width: int) -> int:
+def count_macs(
+    config: NetworkConfig, height: int, width: int, build: Callable[[NetworkConfig], Any] = CornerNet
+) -> int:
     """Multiply-accumulates of all convolutions for one image of `height` x `width` [px], at inference.
 
     Runs on the meta device: shapes only, no memory, milliseconds. Raises ImageError if the size is not legal.
@@ -42,16 +45,12 @@ def count_macs(config: NetworkConfig, height: int, width: int) -> int:
         macs += per_cell * math.prod(cells.shape[-2:])
 
     with torch.device("meta"), torch.no_grad():
-        network = CornerNet(config).eval()
+        network = build(config).eval()
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 module.register_forward_hook(add)
         network.last_stack(torch.empty(1, 3, height, width))
     return macs
-
-
-def _training_only(network: CornerNet) -> list[nn.Module]:
-    return [part for parts in (network.corners, network.heads, network.attention) for part in parts[:-1]]
 
 
 def _numel(module: nn.Module) -> int:

@@ -42,7 +42,7 @@ class NetworkConfig:
     stem_channels:   a `stem_kernel` convolution, then residual blocks; each halves the canvas. stride = 2 ** len.
     attention:       three attention maps beside the heads (CornerNet-Saccade), of the hourglass' upper three levels.
     corner_pooling:  False trains the ablation of Table 1: the same convolutions, no pooling between them.
-    backbone:        "hourglass"; or "fpn-resnet50", "fpn-resnet101" (Table 4), "timm:<name>", a registered one (see
+    backbone:        "hourglass"; or "fpn-resnet50" and its like (Table 4), "timm:<name>", a registered one (see
                      trainer/network/backbones.py): one stack, map of stride `map_stride`, the hourglass' fields unused.
     Raises ModelError if the values do not describe a network.
     """
@@ -233,12 +233,27 @@ def _pyramid(backbone: str) -> Callable[[int], NetworkConfig]:
     return lambda num_classes: NetworkConfig(name=backbone, num_classes=num_classes, stacks=1, backbone=backbone)
 
 
+def _fpn_tiny(num_classes: int) -> NetworkConfig:
+    """`tiny` with a small ResNet's pyramid in the hourglass' place: as many parameters, the same heads."""
+    return NetworkConfig(
+        name="fpn-tiny",
+        num_classes=num_classes,
+        stacks=1,
+        feature_channels=32,
+        pool_channels=32,
+        head_channels=32,
+        head_kernel=1,
+        backbone="fpn-resnet26-slim",
+    )
+
+
 PRESETS: dict[str, Callable[[int], NetworkConfig]] = {
     "hourglass-104": _hourglass_104,
     "squeeze": _squeeze,
     "tiny": _tiny,
     "saccade": _saccade,
     "saccade-tiny": _saccade_tiny,
+    "fpn-tiny": _fpn_tiny,
     "fpn-resnet50": _pyramid("fpn-resnet50"),
     "fpn-resnet101": _pyramid("fpn-resnet101"),
 }
@@ -259,6 +274,7 @@ PRESET_DECODERS = {
     "hourglass-104": Decoder(top_k=100, num_dets=1000),
     "squeeze": Decoder(top_k=20, num_dets=100),  # CornerNet-Lite's configuration
     "tiny": Decoder(top_k=60, num_dets=200),
+    "fpn-tiny": Decoder(top_k=60, num_dets=200),
     # A crop shows few objects; what it cuts off has its corner in the border cells.
     "saccade": Decoder(top_k=12, num_dets=12, max_distance=0.3, reject_border=True),
     "saccade-tiny": Decoder(top_k=12, num_dets=12, max_distance=0.3, reject_border=True),

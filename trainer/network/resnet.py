@@ -1,4 +1,4 @@
-"""ResNet-50 and ResNet-101 without the classifier (He et al. 2016; stride in the 3x3 convolution).
+"""ResNet-50, ResNet-101 and a small one without the classifier (He et al. 2016; stride in the 3x3 convolution).
 
 Module names are those of torchvision, so its ImageNet weights load with `load_state_dict(..., strict=False)`.
 """
@@ -35,20 +35,21 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Images (N,3,H,W) -> maps at strides 4, 8, 16 and 32 with 256, 512, 1024 and 2048 channels, finest first."""
+    """Images (N,3,H,W) -> maps at strides 4, 8, 16 and 32, finest first, of 4, 8, 16 and 32 times `width` channels."""
 
-    channels = (256, 512, 1024, 2048)
     reductions = (4, 8, 16, 32)
 
-    def __init__(self, blocks: Sequence[int]) -> None:
+    def __init__(self, blocks: Sequence[int], width: int = 64) -> None:
         super().__init__()
-        self.conv1, self.bn1 = conv(7, 3, 64, stride=2), nn.BatchNorm2d(64)
+        widths = [width * 2**level for level in range(4)]
+        self.channels = tuple(_EXPANSION * each for each in widths)
+        self.conv1, self.bn1 = conv(7, 3, width, stride=2), nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(64, 64, blocks[0], stride=1)
-        self.layer2 = _stage(256, 128, blocks[1], stride=2)
-        self.layer3 = _stage(512, 256, blocks[2], stride=2)
-        self.layer4 = _stage(1024, 512, blocks[3], stride=2)
+        self.layer1 = _stage(width, widths[0], blocks[0], stride=1)
+        self.layer2 = _stage(self.channels[0], widths[1], blocks[1], stride=2)
+        self.layer3 = _stage(self.channels[1], widths[2], blocks[2], stride=2)
+        self.layer4 = _stage(self.channels[2], widths[3], blocks[3], stride=2)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -73,3 +74,8 @@ def resnet50() -> ResNet:
 
 def resnet101() -> ResNet:
     return ResNet((3, 4, 23, 3))
+
+
+def resnet26_slim() -> ResNet:
+    """About a million parameters, for a CPU."""
+    return ResNet((2, 2, 2, 2), width=16)

@@ -7,9 +7,9 @@ import pytest
 from analysed_scene import CARD, random_network
 from typer.testing import CliRunner
 
+from cornernet.analysis_output import names_of
 from cornernet.benchmarks.analyses.analyses_report import Report
 from cornernet.cli import app
-from cornernet.commands.analyse import _named
 from cornernet.trainer.data.shapes import generate_shapes
 from cornernet.trainer.network.checkpoint import save_checkpoint
 
@@ -69,7 +69,7 @@ def test_an_analysis_prints_its_table_and_writes_json_and_pictures(place, monkey
     ],
 )
 def test_models_get_names_that_tell_them_apart(against, model, names):
-    named = _named(Path(model), Path(against) if against else None)
+    named = names_of(Path(model), Path(against) if against else None)
     assert list(named) == names
     assert list(named.values()) == [Path(path) for path in (against, model) if path]
 
