@@ -38,6 +38,12 @@ POOL_SHAPES = (
     ((2, 9, 40, 136), "channels_last_8"),
 )
 PEAK_SHAPES = (((1, 1, 1, 1), 5), ((1, 80, 128, 128), 100), ((8, 80, 128, 128), 100), ((2, 3, 33, 47), 1000))
+WINDOW_SHAPES = (
+    ((2, 9, 5, 7), 20, "planes"),
+    ((2, 9, 5, 7), 20, "channels_last_8"),
+    ((8, 256, 128, 128), 100, "planes"),
+    ((8, 256, 128, 128), 100, "channels_last_8"),
+)
 GROUP_SLOTS = ((1, 1, 1), (8, 100, 1000), (1, 1000, 3840))
 LARGEST_FEW = 1 << 18
 """Elements of a map beyond which a check is left out with --few."""
@@ -70,6 +76,15 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         same(got[1], wanted[1])
         same(got[2], wanted[2])
 
+    def windows(shape: tuple[int, ...], slots: int, dtype: Any, layout: str) -> None:
+        rng = np.random.default_rng(4)
+        features = rng.standard_normal(shape, np.float32).astype(dtype)
+        cells = rng.integers(0, shape[2] * shape[3], (shape[0], slots), np.int32)
+        for size in (1, 3):
+            wanted = oracles.corner_windows(features, cells, size)
+            for got, one in zip(kernels.corner_windows(features, cells, size, layout), wanted):
+                same(got, one)
+
     def group(images: int, slots: int, dets: int) -> None:
         rng = np.random.default_rng(3)
         sides = [
@@ -95,6 +110,12 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         for dtype in (np.float16, np.float32):
             name = f"corner_peaks {np.dtype(dtype).name} {'x'.join(map(str, shape))} K={top_k}"
             yield Check(name, partial(peaks, shape, dtype, top_k))
+    for shape, slots, layout in WINDOW_SHAPES:
+        if few and np.prod(shape) > LARGEST_FEW:
+            continue
+        for dtype in (np.float16, ml_dtypes.bfloat16) if layout != "planes" else (np.float16, np.float32):
+            name = f"corner_windows {layout} {np.dtype(dtype).name} {'x'.join(map(str, shape))} K={slots}"
+            yield Check(name, partial(windows, shape, slots, dtype, layout))
     for images, slots, dets in GROUP_SLOTS:
         if not few or slots < 1000:
             yield Check(f"corner_group N={images} K={slots}", partial(group, images, slots, dets))

@@ -1,7 +1,7 @@
 """The C entry points of libcornernet_plugins.so, for ctypes. Arguments are device addresses (int), shapes and a stream.
 
-The contracts stand in kernels/corner_pool.h, corner_peaks.h and corner_group.h; the names are the same here. Works with
-any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or `cornernet.plugins.driver`.
+The contracts stand in kernels/corner_*.h; the names are the same here. Works with any source of
+device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or `cornernet.plugins.driver`.
 """
 
 import ctypes
@@ -17,6 +17,7 @@ _SIGNATURES = {
     "cornernet_corner_pool": (_int, [_address] * 3 + [_int] * 7 + [_address]),
     "cornernet_corner_peaks": (_int, [_address] * 5 + [_int] * 6 + [_address]),
     "cornernet_corner_peaks_workspace": (ctypes.c_size_t, [_int] * 5),
+    "cornernet_corner_windows": (_int, [_address] * 5 + [_int] * 8 + [_address]),
     "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
     "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
     "cornernet_cuda_version": (_int, []),
@@ -94,6 +95,25 @@ class Launchers:
 
     def corner_peaks_workspace(self, shape: Sequence[int], top_k: int) -> int:
         return self.library.cornernet_corner_peaks_workspace(*shape, top_k)
+
+    def corner_windows(
+        self,
+        features: int,
+        cells: int,
+        windows: int,
+        columns: int,
+        rows: int,
+        shape: Sequence[int],
+        slots: int,
+        *,
+        size: int,
+        type: str,
+        layout: str = "planes",
+        stream: int = 0,
+    ) -> None:
+        """`shape` (N, C, h, w) of the features, also for channels last."""
+        addresses = features, cells, windows, columns, rows
+        self._call("cornernet_corner_windows", *addresses, *shape, slots, size, TYPES[type], LAYOUTS[layout], stream)
 
     def corner_group(
         self,

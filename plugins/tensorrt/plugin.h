@@ -1,4 +1,4 @@
-// What all four plugins share: one class template that is a complete IPluginV3, and its creator.
+// What all plugins share: one class template that is a complete IPluginV3, and its creator.
 //
 // An operator derives from Plugin<Itself> and gives kName, kInputs, kOutputs, attributes(), and the methods that
 // differ: output types and shapes, formats, workspace, check_shapes and enqueue. Nothing here throws: no exceptions,
@@ -139,6 +139,7 @@ private:
 nvinfer1::IPluginCreatorInterface* corner_pool_top_left_creator() noexcept;
 nvinfer1::IPluginCreatorInterface* corner_pool_bottom_right_creator() noexcept;
 nvinfer1::IPluginCreatorInterface* corner_peaks_creator() noexcept;
+nvinfer1::IPluginCreatorInterface* corner_windows_creator() noexcept;
 nvinfer1::IPluginCreatorInterface* corner_group_creator() noexcept;
 
 }  // namespace cornernet

@@ -102,6 +102,7 @@ def test_convolutions_of_backbone_and_corner_modules_are_quantised_and_nothing_e
         "CornerPoolTopLeft",
         "CornerPoolBottomRight",
         "CornerPeaks",
+        "CornerWindows",
         "CornerGroup",
     }
 

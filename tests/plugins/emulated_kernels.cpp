@@ -2,4 +2,5 @@
 #include "corner_group.cu"
 #include "corner_peaks.cu"
 #include "corner_pool.cu"
+#include "corner_windows.cu"
 #include "cuda_version.cu"

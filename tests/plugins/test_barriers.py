@@ -39,6 +39,8 @@ def exercise(kernels) -> None:
             kernels.corner_pool(first, second, "top_left", layout)
         kernels.corner_peaks(np.linspace(-5, 5, 2 * 96 * 128, dtype=np.float32).reshape(1, 2, 96, 128), 20)
         kernels.corner_peaks(rng.random((1, 2, 130, 128)).astype(np.float32), 300)
+        features, cells = rng.random((1, 72, 9, 8)).astype(np.float16), rng.integers(0, 72, (1, 5))
+        kernels.corner_windows(features, cells, 3, "channels_last_8")
         corners = [rng.random((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), np.zeros((1, 40)), np.zeros((1, 40))]
         for num_dets in (150, 900, 2000):
             kernels.corner_group(corners, [corners[0][:, ::-1], *corners[1:]], num_dets=num_dets)

@@ -14,6 +14,7 @@ LAUNCHERS = {
     "cornernet_corner_pool",
     "cornernet_corner_peaks",
     "cornernet_corner_peaks_workspace",
+    "cornernet_corner_windows",
     "cornernet_corner_group",
     "cornernet_corner_group_workspace",
     "cornernet_cuda_version",

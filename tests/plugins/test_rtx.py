@@ -63,6 +63,12 @@ def model(operator: str, type: int, **attributes) -> onnx.ModelProto:
             helper.make_tensor_value_info(name, kind, rows)
             for name, kind in [("scores", FLOAT), ("labels", INT32), ("cells", INT32)]
         ]
+    elif operator == "CornerWindows":
+        inputs = [helper.make_tensor_value_info("features", type, SHAPE)]
+        inputs += [helper.make_tensor_value_info("cells", INT32, ["n", 20])]
+        windows = ["n", 8 * attributes["size"] ** 2, 20, 1]
+        outputs = [helper.make_tensor_value_info("windows", type, windows)]
+        outputs += [helper.make_tensor_value_info(name, FLOAT, ["n", 20]) for name in ("columns", "rows")]
     else:
         inputs = corners("top_left", 20) + corners("bottom_right", 20)
         rows = ["n", attributes["num_dets"]]
@@ -108,6 +114,7 @@ def build(library: Path, folder: Path, proto: onnx.ModelProto) -> subprocess.Com
         ("CornerPoolTopLeft", {}),
         ("CornerPoolBottomRight", {}),
         ("CornerPeaks", {"top_k": 20}),
+        ("CornerWindows", {"size": 3}),
         ("CornerGroup", {"num_dets": 50, "max_distance": 0.25, "reject_zero_size": 1}),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cornernet.engine.model_card import Decoder, ModelCard
-from cornernet.trainer.deploy.decode import CornerPairs, Corners, cell_size, corner_group, corner_peaks, read_windows
+from cornernet.trainer.deploy.decode import CornerPairs, Corners, cell_size, corner_group, corner_peaks, corner_windows
 from cornernet.trainer.deploy.fold_batch_norm import fold_batch_norms
 from cornernet.trainer.network.corner_net import CornerHeads, CornerNet, Heads, StackHeads
 
@@ -62,8 +62,8 @@ class DeployedCorner(nn.Module):
 
     def forward(self, features: Tensor) -> Corners:
         scores, labels, cells = corner_peaks(self.heatmap(features), self.top_k)
-        windows, columns, rows = read_windows(features, cells, self.window)
-        hidden = self.hidden(windows.transpose(1, 2).unsqueeze(3)).relu()
+        windows, columns, rows = corner_windows(features, cells, self.window)
+        hidden = self.hidden(windows).relu()
         embeddings, x, y = self.position(hidden.to(torch.float32)).squeeze(3).unbind(dim=1)
         x, y = columns + x, rows + y
         return Corners(scores, labels, embeddings, x.relu() if self.clamp else x, y.relu() if self.clamp else y)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cornernet.trainer.deploy.decode import Corners, cell_size, corner_group, corner_peaks, read_windows
+from cornernet.trainer.deploy.decode import Corners, cell_size, corner_group, corner_peaks, corner_windows
 
 # Few distinct values, so that ties and plateaus are common; the special ones are part of the definition.
 LOGITS = np.array([-3.0, -0.5, -0.0, 0.0, 0.5, 2.0, np.nan, np.inf, -np.inf], np.float32)
@@ -127,8 +127,9 @@ def test_a_window_times_the_weight_is_the_convolution_at_that_cell(size):
     features = torch.randn(2, 4, 5, 7, generator=generator)
     conv = torch.nn.Conv2d(4, 6, size, padding=size // 2)
     cells = torch.stack([torch.randperm(35, generator=generator) for _ in range(2)]).int()
-    windows, columns, rows = read_windows(features, cells, size)
-    got = torch.nn.functional.linear(windows, conv.weight.flatten(1), conv.bias)
+    windows, columns, rows = corner_windows(features, cells, size)
+    assert windows.shape == (2, 4 * size * size, 35, 1)
+    got = torch.nn.functional.linear(windows[..., 0].transpose(1, 2), conv.weight.flatten(1), conv.bias)
     expected = conv(features).flatten(2).gather(2, cells.long()[:, None].expand(-1, 6, -1)).transpose(1, 2)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rows * 7 + columns, cells.float())
@@ -146,5 +147,5 @@ def test_operators_are_registered_in_full():
     corners = [torch.rand(2, 5), torch.ones(2, 5, dtype=torch.int32), *torch.rand(3, 2, 5).unbind()]
     torch.library.opcheck(torch.ops.cornernet.corner_group, (*corners, *corners, 7, 0.5, False))
     cells = torch.zeros(2, 5, dtype=torch.int32)
-    torch.library.opcheck(torch.ops.cornernet.read_windows, (logits, cells, 3))
+    torch.library.opcheck(torch.ops.cornernet.corner_windows, (logits, cells, 3))
     torch.library.opcheck(torch.ops.cornernet.cell_size, (torch.zeros(2, 32, 48, 3, dtype=torch.uint8), logits))
