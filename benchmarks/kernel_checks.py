@@ -45,6 +45,7 @@ WINDOW_SHAPES = (
     ((8, 256, 128, 128), 100, "channels_last_8"),
 )
 GROUP_SLOTS = ((1, 1, 1), (8, 100, 1000), (1, 1000, 3840))
+NMS_ROWS = ((2, 70, 20), (8, 1000, 100), (1, 3840, 200))
 LARGEST_FEW = 1 << 18
 """Elements of a map beyond which a check is left out with --few."""
 
@@ -60,6 +61,8 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     """All of them, smallest first within an operator."""
     import ml_dtypes
     import oracles
+
+    from cornernet.engine.results.soft_nms import soft_nms as reference
 
     def same(got: np.ndarray, wanted: np.ndarray) -> None:
         np.testing.assert_array_equal(got.astype(np.float32), wanted.astype(np.float32))
@@ -97,6 +100,25 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         ):
             same(got, wanted)
 
+    def soft_nms(images: int, rows: int, limit: int) -> None:
+        rng = np.random.default_rng(5)
+        corner = rng.uniform(0, 400, (images, rows, 2))
+        boxes = np.concatenate((corner, corner + rng.uniform(1, 60, corner.shape)), axis=2).astype(np.float32)
+        scores = np.sort(rng.random((images, rows), np.float32), axis=1)[:, ::-1]
+        labels, counts = rng.integers(0, 3, (images, rows), np.int32), np.full(images, rows)
+        as_they_are = np.array([[0, 0, np.inf, np.inf, 1, 1, 1, 1, np.nan]] * images)
+        got = kernels.corner_soft_nms(boxes, scores, labels, counts, as_they_are, limit=limit)
+        for image in range(images):
+            wanted = reference(boxes[image], scores[image], labels[image], limit=limit)
+            count = got[3][image]
+            np.testing.assert_allclose(got[1][image, :count], wanted.scores, rtol=1e-5)
+            # As sets: scores that differ in their last digit may change places.
+            for one, other in (
+                (got[0][image, :count], wanted.boxes),
+                (got[2][image, :count], labels[image, wanted.rows]),
+            ):
+                same(np.sort(one, axis=0), np.sort(other, axis=0))
+
     for shape, layout in POOL_SHAPES:
         if few and np.prod(shape) > LARGEST_FEW:
             continue
@@ -119,6 +141,9 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     for images, slots, dets in GROUP_SLOTS:
         if not few or slots < 1000:
             yield Check(f"corner_group N={images} K={slots}", partial(group, images, slots, dets))
+    for images, rows, limit in NMS_ROWS:
+        if not few or rows < 1000:
+            yield Check(f"corner_soft_nms N={images} D={rows}", partial(soft_nms, images, rows, limit))
 
 
 def open_kernels(*, emulated: bool) -> Any:

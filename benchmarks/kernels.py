@@ -68,6 +68,7 @@ class Case:
             "corner_peaks": math.prod(self.shape) * size,
             "corner_windows": images * self.top_k * (self.shape[1] * WINDOW**2 * size + 4),
             "corner_group": images * self.top_k * 40,
+            "corner_soft_nms": images * self.num_dets * 24,
         }[self.operator]
 
     @property
@@ -78,6 +79,7 @@ class Case:
             "corner_peaks": images * self.top_k * 12,
             "corner_windows": input_bytes + images * self.top_k * 4,
             "corner_group": images * (self.num_dets * 32 + 4),
+            "corner_soft_nms": images * self.top_k * 24,
         }[self.operator]
 
     @property
@@ -101,7 +103,8 @@ CASES = [
     Case("corner_windows", (16, 256, 128, 128), "float16"),
     Case("corner_group", (1, 1), "float32", target_us=10),
     Case("corner_group", (8, 1), "float32"),
-    Case("corner_group", (1, 1), "float32", top_k=1000, num_dets=3840),
+    Case("corner_group", (1, 1), "float32", top_k=1000, num_dets=3840, target_us=100),
+    Case("corner_soft_nms", (16, 1), "float32", target_us=100),
 ]
 
 
@@ -141,6 +144,15 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
 
     rng = np.random.default_rng(0)
     images, slots, dets = case.shape[0], case.top_k, case.num_dets
+    if case.operator == "corner_soft_nms":
+        corner = rng.uniform(0, 400, (images, dets, 2))
+        boxes = np.concatenate((corner, corner + rng.uniform(1, 60, corner.shape)), axis=2).astype(np.float32)
+        best_first = np.sort(rng.random((images, dets), np.float32), axis=1)[:, ::-1].copy()
+        placements = np.array([[0, 0, 511, 511, 1, 1, 1, 1, np.nan]] * images, np.float32)
+        rows = [boxes, best_first, rng.integers(0, 5, (images, dets), np.int32), np.full(images, dets, np.int32)]
+        given = [put(each) for each in (*rows, placements)]
+        finals = [device.allocate(images * size) for size in (slots * 16, slots * 4, slots * 4, 4)]
+        return lambda turn: launchers.corner_soft_nms(given, finals, images, dets, limit=slots, stream=stream)
     if case.operator == "corner_group":
         # A busy picture: five classes, embeddings of which a third are close.
         labels = [put(rng.integers(0, 5, (images, slots), dtype=np.int32)) for _ in range(2)]
@@ -161,16 +173,9 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
         features = [put(noise) for _ in range(buffers)]
         cells = put(rng.integers(0, math.prod(case.shape[2:]), (images, slots), dtype=np.int32))
         results = [device.allocate(size) for size in (case.input_bytes, images * slots * 4, images * slots * 4)]
+        rules: dict[str, Any] = {"size": WINDOW, "type": case.type, "layout": case.layout, "stream": stream}
         return lambda turn: launchers.corner_windows(
-            features[turn % buffers],
-            cells,
-            *results,
-            case.shape,
-            slots,
-            size=WINDOW,
-            type=case.type,
-            layout=case.layout,
-            stream=stream,
+            features[turn % buffers], cells, *results, case.shape, slots, **rules
         )
     logits = [put(noise) for _ in range(buffers)]
     scores, labels_out, cells = (device.allocate(images * slots * 4) for _ in range(3))
@@ -279,6 +284,7 @@ def _rehearse(file: Path | None) -> int:
         Case("corner_peaks", (1, 2, 16, 16), "float16", top_k=10),
         Case("corner_windows", (1, 8, 16, 16), "float16", "channels_last_8", top_k=10),
         Case("corner_group", (1, 1), "float32", top_k=10, num_dets=20),
+        Case("corner_soft_nms", (1, 1), "float32", top_k=10, num_dets=20),
     ]
     device = emulation.PretendedDevice()
     launchers = Launchers(emulation.built_emulation())

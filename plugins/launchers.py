@@ -11,6 +11,7 @@ from pathlib import Path
 TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 LAYOUTS = {"planes": 0, "channels_last_8": 1}
 CORNERS = {"top_left": 0, "bottom_right": 1}
+SOFT_NMS = {None: 0, "gaussian": 1, "linear": 2, "hard": 3}
 
 _address, _int = ctypes.c_void_p, ctypes.c_int32
 _SIGNATURES = {
@@ -20,6 +21,7 @@ _SIGNATURES = {
     "cornernet_corner_windows": (_int, [_address] * 5 + [_int] * 8 + [_address]),
     "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
     "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
+    "cornernet_corner_soft_nms": (_int, [_address] * 2 + [_int] * 4 + [ctypes.c_float] * 4 + [_int, _address]),
     "cornernet_cuda_version": (_int, []),
 }
 
@@ -144,3 +146,24 @@ class Launchers:
 
     def corner_group_workspace(self, images: int, corners: int) -> int:
         return self.library.cornernet_corner_group_workspace(images, corners)
+
+    def corner_soft_nms(
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        images: int,
+        candidates: int,
+        *,
+        limit: int,
+        method: str | None = "gaussian",
+        sigma: float = 0.5,
+        iou_threshold: float = 0.5,
+        min_score: float = 0.001,
+        iou_pixel: float = 0,
+        drop_empty: bool = False,
+        stream: int = 0,
+    ) -> None:
+        """The settings of `cornernet.engine.results.postprocess.Suppression`."""
+        pointers_in, pointers_out = (_address * len(inputs))(*inputs), (_address * len(outputs))(*outputs)
+        rules = limit, SOFT_NMS[method], sigma, iou_threshold, min_score, iou_pixel, drop_empty
+        self._call("cornernet_corner_soft_nms", pointers_in, pointers_out, images, candidates, *rules, stream)

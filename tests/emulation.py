@@ -239,6 +239,19 @@ class Kernels:
         self.memory.free_all()
         return results
 
+    def corner_soft_nms(self, boxes, scores, labels, counts, placements, *, limit: int, **rules) -> tuple:
+        images, candidates = scores.shape
+        types = [np.float32, np.float32, np.int32, np.int32, np.float32]
+        given = [boxes, scores, labels, counts, placements]
+        inputs = [self.put(each.astype(dtype)) for each, dtype in zip(given, types)]
+        shapes = [(images, limit, 4), (images, limit), (images, limit), (images,)]
+        rooms = [self.room(shape, dtype) for shape, dtype in zip(shapes, [np.float32] * 2 + [np.int32] * 2)]
+        outputs = [room[0] for room in rooms]
+        self.launchers.corner_soft_nms(inputs, outputs, images, candidates, limit=limit, stream=self.stream, **rules)
+        results = tuple(self.result(room) for room in rooms)
+        self.memory.free_all()
+        return results
+
 
 class PretendedDevice:
     """Host memory and a clock that advances a millisecond per event: the emulated kernels do run."""

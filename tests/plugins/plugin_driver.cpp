@@ -223,7 +223,7 @@ int main(int argc, char** argv) {
         = [](char const* name, int32_t const* value) { return PluginField(name, value, PluginFieldType::kINT32, 1); };
     auto const real
         = [](char const* name, float const* value) { return PluginField(name, value, PluginFieldType::kFLOAT32, 1); };
-    for (char const* name : {"CornerPoolTopLeft", "CornerPoolBottomRight", "CornerPeaks", "CornerWindows", "CornerGroup"}) {
+    for (char const* name : {"CornerPoolTopLeft", "CornerPoolBottomRight", "CornerPeaks", "CornerWindows", "CornerGroup", "CornerSoftNms"}) {
         IPluginCreatorV3One* const creator = find_creator(library, name);
         check(creator != nullptr, std::string(name) + " is in the library");
         if (creator == nullptr) continue;
@@ -235,6 +235,12 @@ int main(int argc, char** argv) {
         if (strcmp(name, "CornerWindows") == 0)
             check_attributes(creator, {integer("size", &three)},
                 {{}, {integer("size", &zero)}, {integer("size", &seventy)}, {real("size", &half)}});
+        if (strcmp(name, "CornerSoftNms") == 0)
+            check_attributes(creator,
+                {integer("limit", &seventy), integer("method", &two), real("sigma", &half), real("iou_threshold", &half),
+                    real("min_score", &half), integer("iou_pixel", &one), integer("drop_empty", &zero)},
+                {{}, {integer("limit", &too_many)}, {integer("limit", &seventy), real("sigma", &minus)},
+                    {integer("limit", &seventy), real("min_score", &nan)}, {real("limit", &half)}});
         if (strcmp(name, "CornerGroup") == 0)
             check_attributes(creator,
                 {integer("num_dets", &seventy), real("max_distance", &half), integer("reject_zero_size", &one)},

@@ -12,6 +12,7 @@
 #include "corner_group.h"
 #include "corner_peaks.h"
 #include "corner_pool.h"
+#include "corner_soft_nms.h"
 #include "corner_windows.h"
 
 extern "C" void host_cuda_configure(unsigned seed, int compute_capability, int multiprocessors);
@@ -131,6 +132,24 @@ void groups_are_sorted(int corners, int num_dets) {
         }
 }
 
+void soft_nms_stays_inside(int candidates, int limit) {
+    std::vector<float> const boxes(8 * static_cast<size_t>(candidates), 2.0f), scores(2 * candidates, 0.5f);
+    std::vector<int32_t> const labels(2 * static_cast<size_t>(candidates), 3), counts = {candidates, candidates / 2};
+    std::vector<float> const placements
+        = {0, 0, 9, 9, 1, 1, 1, 1, std::nanf(""), 1, 1, 9, 9, 2, 1, 2, 1, 8};
+    std::vector<float> out_boxes(8 * limit), out_scores(2 * limit);
+    std::vector<int32_t> out_labels(2 * limit), out_counts(2);
+    void const* const inputs[5] = {boxes.data(), scores.data(), labels.data(), counts.data(), placements.data()};
+    void* const outputs[4] = {out_boxes.data(), out_scores.data(), out_labels.data(), out_counts.data()};
+    check(cornernet_corner_soft_nms(inputs, outputs, 2, candidates, limit, 1, 0.5f, 0.5f, 0.001f, 0, 0, nullptr) == 0,
+        "corner_soft_nms launches");
+    for (int image = 0; image < 2; ++image) {
+        check(out_counts[image] == std::min(limit, counts[image]), "boxes without extent weaken nothing");
+        for (int row = 0; row < limit; ++row)
+            check((out_labels[image * limit + row] == 3) == (row < out_counts[image]), "unused rows are marked");
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -143,6 +162,7 @@ int main() {
         peaks_are_sorted(2, 96, 64, 1000, 1);
         windows_stay_inside(70, 3, 5, 3);
         windows_stay_inside(9, 4, 4, 1);
+        for (int candidates : {1, 70, 1500}) soft_nms_stays_inside(candidates, 9);
         for (int corners : {1, 33, 100}) groups_are_sorted(corners, 100);
         groups_are_sorted(100, 3840);
     }

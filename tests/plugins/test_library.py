@@ -17,6 +17,7 @@ LAUNCHERS = {
     "cornernet_corner_windows",
     "cornernet_corner_group",
     "cornernet_corner_group_workspace",
+    "cornernet_corner_soft_nms",
     "cornernet_cuda_version",
 }
 

@@ -17,6 +17,7 @@ import oracles
 import pytest
 
 from cornernet import plugins
+from cornernet.plugins.launchers import SOFT_NMS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -118,6 +119,14 @@ class PluginLaunchers:
         results = [Tensor(*each) for each in zip(outputs, shapes, types)]
         size = self.corner_group_workspace(images, corners)
         assert self.run("CornerGroup", {"num_dets": num_dets, **rules}, sources, results, workspace, size, stream) == 0
+
+    def corner_soft_nms(self, inputs, outputs, images, candidates, *, limit, method="gaussian", stream=0, **rules):
+        shapes = [(images, candidates, 4), (images, candidates), (images, candidates), (images,), (images, 9)]
+        sources = [Tensor(*each) for each in zip(inputs, shapes, [FLOAT, FLOAT, INT32, INT32, FLOAT])]
+        shapes = [(images, limit, 4), (images, limit), (images, limit), (images,)]
+        results = [Tensor(*each) for each in zip(outputs, shapes, [FLOAT, FLOAT, INT32, INT32])]
+        fields = {"limit": limit, "method": SOFT_NMS[method], **rules}
+        assert self.run("CornerSoftNms", fields, sources, results, 0, 0, stream) == 0
 
 
 @pytest.fixture(scope="session")
@@ -222,6 +231,19 @@ def test_windows_through_the_plugin_match_the_oracle(through_plugins, dtype, lay
         got = through_plugins.corner_windows(features, cells, size, layout)
         for mine, theirs in zip(got, oracles.corner_windows(features, cells, size)):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_soft_nms_through_the_plugin_is_that_of_the_c_function(through_plugins, emulated):
+    rng = np.random.default_rng(4)
+    boxes = rng.uniform(0, 30, (2, 40, 4)).astype(np.float32)
+    boxes[..., 2:] += boxes[..., :2]
+    scores = np.sort(rng.random((2, 40)), axis=1)[:, ::-1]
+    rows = boxes, scores, rng.integers(0, 2, (2, 40)), np.array([40, 25])
+    placements = np.array([[1, 2, 50, 40, 64, 32, 64, 48, np.nan]] * 2)
+    rules = {"limit": 12, "method": "linear", "sigma": 0.25, "iou_threshold": 0.25, "min_score": 0.125, "iou_pixel": 1}
+    got = through_plugins.corner_soft_nms(*rows, placements, **rules, drop_empty=True)
+    for mine, theirs in zip(got, emulated.corner_soft_nms(*rows, placements, **rules, drop_empty=True)):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
 
 
 def test_formats_that_have_no_kernel_are_refused_by_the_plugin(through_plugins):

@@ -76,6 +76,31 @@ def test_windows_give_torchs_bits_in_every_memory_order(operators, channels, siz
         assert got[0].is_contiguous(memory_format=torch.channels_last)  # as the convolution over them wants it
 
 
+def test_a_batch_comes_back_final(operators):
+    from cornernet.engine.backends import RawDetections
+    from cornernet.engine.geometry import place_fit
+    from cornernet.engine.protocol import Protocol
+    from cornernet.engine.results.postprocess import Suppression, to_results
+
+    rows, protocol = 60, Protocol("any")
+    corner, size = 80 * torch.rand(2, rows, 2), 30 * torch.rand(2, rows, 2)
+    scores = torch.rand(2, rows).sort(dim=1, descending=True).values
+    labels = torch.randint(0, 2, (2, rows)).int()
+    found = decode.CornerPairs(
+        torch.cat((corner, corner + size), 2), scores, torch.zeros(2, rows, 2), labels, torch.tensor([rows, 30]).int()
+    )
+    placement = place_fit((90, 120), (96, 96), protocol)
+    (down, across), (height, width) = placement.resized, placement.image
+    row = [placement.left, placement.top, across, down, across, width, down, height, torch.nan]
+    got = operators.soft_nms(found, torch.tensor([row, row]), 20, method="linear", drop_empty=True)
+    raw = RawDetections(*(each.numpy() for each in found))
+    for image in range(2):
+        wanted = to_results([(raw, image, placement)], Suppression("linear", max_per_image=20), protocol)
+        count = int(got[3][image])
+        for one, other in zip(got, wanted):
+            torch.testing.assert_close(one[image, :count], torch.from_numpy(other), rtol=1e-5, atol=1e-5)
+
+
 WHOLE_NETWORK = """
 import sys
 import torch

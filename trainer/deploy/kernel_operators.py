@@ -18,6 +18,7 @@ from torch import Tensor
 from cornernet.plugins import library_path
 from cornernet.plugins.launchers import Launchers
 from cornernet.trainer.deploy import decode
+from cornernet.trainer.deploy.decode import CornerPairs
 from cornernet.trainer.network import corner_pool
 
 log = logging.getLogger("cornernet.torch")
@@ -116,6 +117,28 @@ class KernelOperators:
             stream=self._stream(like.device),
         )
         return boxes, scores, corner_scores, labels, counts
+
+    def soft_nms(
+        self, found: CornerPairs, placements: Tensor, limit: int, **rules: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The final boxes of a batch of one view an image, on the device: boxes (N, limit, 4) [px, image], scores,
+        labels (N, limit), counts (N,). placements: (N, 9) float32, rules: see kernels/corner_soft_nms.h; what
+        `Detector` does on the host with the same settings."""
+        given = found.boxes, found.scores, found.labels, found.counts, placements
+        inputs = [each.contiguous() for each in given]
+        images, candidates = found.scores.shape
+        boxes, scores = (found.boxes.new_empty(shape) for shape in ((images, limit, 4), (images, limit)))
+        labels, counts = (found.labels.new_empty(shape) for shape in ((images, limit), (images,)))
+        self._launchers.corner_soft_nms(
+            [each.data_ptr() for each in inputs],
+            [each.data_ptr() for each in (boxes, scores, labels, counts)],
+            images,
+            candidates,
+            limit=limit,
+            stream=self._stream(found.boxes.device),
+            **rules,
+        )
+        return boxes, scores, labels, counts
 
 
 def _channels_last(maps: Tensor) -> bool:
