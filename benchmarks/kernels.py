@@ -149,8 +149,8 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
         boxes = np.concatenate((corner, corner + rng.uniform(1, 60, corner.shape)), axis=2).astype(np.float32)
         best_first = np.sort(rng.random((images, dets), np.float32), axis=1)[:, ::-1].copy()
         placements = np.array([[0, 0, 511, 511, 1, 1, 1, 1, np.nan]] * images, np.float32)
-        rows = [boxes, best_first, rng.integers(0, 5, (images, dets), np.int32), np.full(images, dets, np.int32)]
-        given = [put(each) for each in (*rows, placements)]
+        found = [boxes, best_first, rng.integers(0, 5, (images, dets), np.int32), np.full(images, dets, np.int32)]
+        given = [put(each) for each in (*found, placements)]
         finals = [device.allocate(images * size) for size in (slots * 16, slots * 4, slots * 4, 4)]
         return lambda turn: launchers.corner_soft_nms(given, finals, images, dets, limit=slots, stream=stream)
     if case.operator == "corner_group":
@@ -172,10 +172,11 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
     if case.operator == "corner_windows":
         features = [put(noise) for _ in range(buffers)]
         cells = put(rng.integers(0, math.prod(case.shape[2:]), (images, slots), dtype=np.int32))
-        results = [device.allocate(size) for size in (case.input_bytes, images * slots * 4, images * slots * 4)]
+        sizes = case.input_bytes, images * slots * 4, images * slots * 4
+        windows, columns, rows = (device.allocate(size) for size in sizes)
         rules: dict[str, Any] = {"size": WINDOW, "type": case.type, "layout": case.layout, "stream": stream}
         return lambda turn: launchers.corner_windows(
-            features[turn % buffers], cells, *results, case.shape, slots, **rules
+            features[turn % buffers], cells, windows, columns, rows, case.shape, slots, **rules
         )
     logits = [put(noise) for _ in range(buffers)]
     scores, labels_out, cells = (device.allocate(images * slots * 4) for _ in range(3))

@@ -34,6 +34,8 @@ def exercise(kernels) -> None:
             ((1, 1, 70, 40), "planes"),
             ((1, 1, 20, 270), "planes"),
             ((1, 8, 40, 40), "channels_last_8"),
+            ((1, 8, 256, 8), "channels_last_8"),  # strips of several groups of threads
+            ((1, 8, 20, 270), "channels_last_8"),  # strips of several tiles
         ]:
             first, second = rng.standard_normal((2, *shape)).astype(np.float16)
             kernels.corner_pool(first, second, "top_left", layout)

@@ -83,7 +83,11 @@ class KernelOperators:
         windows = features.new_empty((images, slots, 1, depth) if channels_last else (images, depth, slots, 1))
         columns, rows = (features.new_empty((images, slots), dtype=torch.float32) for _ in range(2))
         self._launchers.corner_windows(
-            *(each.data_ptr() for each in (features, cells, windows, columns, rows)),
+            features.data_ptr(),
+            cells.data_ptr(),
+            windows.data_ptr(),
+            columns.data_ptr(),
+            rows.data_ptr(),
             features.shape,
             slots,
             size=size,
