@@ -38,6 +38,12 @@ POOL_SHAPES = (
     ((2, 9, 40, 136), "channels_last_8"),
 )
 PEAK_SHAPES = (((1, 1, 1, 1), 5), ((1, 80, 128, 128), 100), ((8, 80, 128, 128), 100), ((2, 3, 33, 47), 1000))
+WINDOW_SHAPES = (
+    ((2, 9, 5, 7), 20, "planes"),
+    ((2, 9, 5, 7), 20, "channels_last_8"),
+    ((8, 256, 128, 128), 100, "planes"),
+    ((8, 256, 128, 128), 100, "channels_last_8"),
+)
 GROUP_SLOTS = ((1, 1, 1), (8, 100, 1000), (1, 1000, 3840))
 PLACE_SIZES = (
     ((1, 1), (5, 3)),
@@ -48,6 +54,7 @@ PLACE_SIZES = (
     ((1080, 1920), (287, 511)),
 )
 """Of an image, and what it is scaled to: bilinear and by areas."""
+NMS_ROWS = ((2, 70, 20), (8, 1000, 100), (1, 3840, 200))
 LARGEST_FEW = 1 << 18
 """Elements of a map beyond which a check is left out with --few."""
 
@@ -66,6 +73,8 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     import oracles
     import oracles_placing
 
+    from cornernet.engine.results.soft_nms import soft_nms as reference
+
     def same(got: np.ndarray, wanted: np.ndarray) -> None:
         np.testing.assert_array_equal(got.astype(np.float32), wanted.astype(np.float32))
 
@@ -80,6 +89,15 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         np.testing.assert_allclose(got[0], wanted[0], rtol=1.2e-7, atol=0)
         same(got[1], wanted[1])
         same(got[2], wanted[2])
+
+    def windows(shape: tuple[int, ...], slots: int, dtype: Any, layout: str) -> None:
+        rng = np.random.default_rng(4)
+        features = rng.standard_normal(shape, np.float32).astype(dtype)
+        cells = rng.integers(0, shape[2] * shape[3], (shape[0], slots), np.int32)
+        for size in (1, 3):
+            wanted = oracles.corner_windows(features, cells, size)
+            for got, one in zip(kernels.corner_windows(features, cells, size, layout), wanted):
+                same(got, one)
 
     def group(images: int, slots: int, dets: int) -> None:
         rng = np.random.default_rng(3)
@@ -103,6 +121,25 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         wanted[1 : 1 + resized[0], 2 : 2 + resized[1]] = oracles_placing.resize(pixels, resized, areas=area)
         same(canvas, wanted[:, ::-1])
 
+    def soft_nms(images: int, rows: int, limit: int) -> None:
+        rng = np.random.default_rng(5)
+        corner = rng.uniform(0, 400, (images, rows, 2))
+        boxes = np.concatenate((corner, corner + rng.uniform(1, 60, corner.shape)), axis=2).astype(np.float32)
+        scores = np.sort(rng.random((images, rows), np.float32), axis=1)[:, ::-1]
+        labels, counts = rng.integers(0, 3, (images, rows), np.int32), np.full(images, rows)
+        as_they_are = np.array([[0, 0, np.inf, np.inf, 1, 1, 1, 1, np.nan]] * images)
+        got = kernels.corner_soft_nms(boxes, scores, labels, counts, as_they_are, limit=limit)
+        for image in range(images):
+            wanted = reference(boxes[image], scores[image], labels[image], limit=limit)
+            count = got[3][image]
+            np.testing.assert_allclose(got[1][image, :count], wanted.scores, rtol=1e-5)
+            # As sets: scores that differ in their last digit may change places.
+            for one, other in (
+                (got[0][image, :count], wanted.boxes),
+                (got[2][image, :count], labels[image, wanted.rows]),
+            ):
+                same(np.sort(one, axis=0), np.sort(other, axis=0))
+
     for shape, layout in POOL_SHAPES:
         if few and np.prod(shape) > LARGEST_FEW:
             continue
@@ -116,6 +153,12 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         for dtype in (np.float16, np.float32):
             name = f"corner_peaks {np.dtype(dtype).name} {'x'.join(map(str, shape))} K={top_k}"
             yield Check(name, partial(peaks, shape, dtype, top_k))
+    for shape, slots, layout in WINDOW_SHAPES:
+        if few and np.prod(shape) > LARGEST_FEW:
+            continue
+        for dtype in (np.float16, ml_dtypes.bfloat16) if layout != "planes" else (np.float16, np.float32):
+            name = f"corner_windows {layout} {np.dtype(dtype).name} {'x'.join(map(str, shape))} K={slots}"
+            yield Check(name, partial(windows, shape, slots, dtype, layout))
     for images, slots, dets in GROUP_SLOTS:
         if not few or slots < 1000:
             yield Check(f"corner_group N={images} K={slots}", partial(group, images, slots, dets))
@@ -125,6 +168,9 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         for area in (False, True):
             name = f"place_views {'x'.join(map(str, image))} to {'x'.join(map(str, resized))} {'areas' * area}".rstrip()
             yield Check(name, partial(place, image, resized, area))
+    for images, rows, limit in NMS_ROWS:
+        if not few or rows < 1000:
+            yield Check(f"corner_soft_nms N={images} D={rows}", partial(soft_nms, images, rows, limit))
 
 
 def open_kernels(*, emulated: bool) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from cornernet.plugins.driver import Driver, DriverError
 from cornernet.plugins.launchers import Launchers
 
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+WINDOW = 3  # of corner_windows: what the paper's heads are
 NO_GPU = 2  # exit code
 
 
@@ -60,22 +62,25 @@ class Case:
 
     @property
     def input_bytes(self) -> int:
-        count = BYTES[self.type]
-        for extent in self.shape:
-            count *= extent
-        return {"corner_pool": 2 * count, "corner_peaks": count, "corner_group": self.shape[0] * self.top_k * 40}[
-            self.operator
-        ]
+        images, size = self.shape[0], BYTES[self.type]
+        return {
+            "corner_pool": 2 * math.prod(self.shape) * size,
+            "corner_peaks": math.prod(self.shape) * size,
+            "corner_windows": images * self.top_k * (self.shape[1] * WINDOW**2 * size + 4),
+            "corner_group": images * self.top_k * 40,
+            "corner_soft_nms": images * self.num_dets * 24,
+        }[self.operator]
 
     @property
     def output_bytes(self) -> int:
-        images = self.shape[0]
-        rows = {
-            "corner_pool": 0,
+        images, input_bytes = self.shape[0], self.input_bytes
+        return {
+            "corner_pool": input_bytes // 2,
             "corner_peaks": images * self.top_k * 12,
+            "corner_windows": input_bytes + images * self.top_k * 4,
             "corner_group": images * (self.num_dets * 32 + 4),
-        }
-        return self.input_bytes // 2 if self.operator == "corner_pool" else rows[self.operator]
+            "corner_soft_nms": images * self.top_k * 24,
+        }[self.operator]
 
     @property
     def moved_bytes(self) -> int:
@@ -93,9 +98,13 @@ CASES = [
     Case("corner_peaks", (8, 80, 128, 128), "float16"),
     Case("corner_peaks", (8, 80, 128, 128), "float32"),
     Case("corner_peaks", (1, 80, 128, 128), "float16", top_k=1000),
+    Case("corner_windows", (1, 256, 128, 128), "float16", "channels_last_8", target_us=5),
+    Case("corner_windows", (16, 256, 128, 128), "float16", "channels_last_8", target_us=10),
+    Case("corner_windows", (16, 256, 128, 128), "float16"),
     Case("corner_group", (1, 1), "float32", target_us=10),
     Case("corner_group", (8, 1), "float32"),
-    Case("corner_group", (1, 1), "float32", top_k=1000, num_dets=3840),
+    Case("corner_group", (1, 1), "float32", top_k=1000, num_dets=3840, target_us=100),
+    Case("corner_soft_nms", (16, 1), "float32", target_us=100),
 ]
 
 
@@ -135,6 +144,15 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
 
     rng = np.random.default_rng(0)
     images, slots, dets = case.shape[0], case.top_k, case.num_dets
+    if case.operator == "corner_soft_nms":
+        corner = rng.uniform(0, 400, (images, dets, 2))
+        boxes = np.concatenate((corner, corner + rng.uniform(1, 60, corner.shape)), axis=2).astype(np.float32)
+        best_first = np.sort(rng.random((images, dets), np.float32), axis=1)[:, ::-1].copy()
+        placements = np.array([[0, 0, 511, 511, 1, 1, 1, 1, np.nan]] * images, np.float32)
+        found = [boxes, best_first, rng.integers(0, 5, (images, dets), np.int32), np.full(images, dets, np.int32)]
+        given = [put(each) for each in (*found, placements)]
+        finals = [device.allocate(images * size) for size in (slots * 16, slots * 4, slots * 4, 4)]
+        return lambda turn: launchers.corner_soft_nms(given, finals, images, dets, limit=slots, stream=stream)
     if case.operator == "corner_group":
         # A busy picture: five classes, embeddings of which a third are close.
         labels = [put(rng.integers(0, 5, (images, slots), dtype=np.int32)) for _ in range(2)]
@@ -150,6 +168,15 @@ def enqueuer(device: Device, launchers: Launchers, case: Case, buffers: int, str
         maps = [(put(noise), put(noise[..., ::-1].copy()), device.allocate(noise.nbytes)) for _ in range(buffers)]
         return lambda turn: launchers.corner_pool(
             *maps[turn % buffers], case.shape, corner="top_left", type=case.type, layout=case.layout, stream=stream
+        )
+    if case.operator == "corner_windows":
+        features = [put(noise) for _ in range(buffers)]
+        cells = put(rng.integers(0, math.prod(case.shape[2:]), (images, slots), dtype=np.int32))
+        sizes = case.input_bytes, images * slots * 4, images * slots * 4
+        windows, columns, rows = (device.allocate(size) for size in sizes)
+        rules: dict[str, Any] = {"size": WINDOW, "type": case.type, "layout": case.layout, "stream": stream}
+        return lambda turn: launchers.corner_windows(
+            features[turn % buffers], cells, windows, columns, rows, case.shape, slots, **rules
         )
     logits = [put(noise) for _ in range(buffers)]
     scores, labels_out, cells = (device.allocate(images * slots * 4) for _ in range(3))
@@ -256,7 +283,9 @@ def _rehearse(file: Path | None) -> int:
     cases = [
         Case("corner_pool", (1, 8, 16, 16), "float16", "channels_last_8"),
         Case("corner_peaks", (1, 2, 16, 16), "float16", top_k=10),
+        Case("corner_windows", (1, 8, 16, 16), "float16", "channels_last_8", top_k=10),
         Case("corner_group", (1, 1), "float32", top_k=10, num_dets=20),
+        Case("corner_soft_nms", (1, 1), "float32", top_k=10, num_dets=20),
     ]
     device = emulation.PretendedDevice()
     launchers = Launchers(emulation.built_emulation())

@@ -24,7 +24,7 @@ def _ways(operator: str, shape: tuple[int, ...], dtype: Any, top_k: int, device:
     import torch
     from torch.nn.functional import max_pool2d, pad
 
-    if operator == "corner_group":
+    if operator in ("corner_group", "corner_soft_nms"):
         return {}
     images, _, height, width = shape
     first = torch.randn(shape, device=device, dtype=dtype)
@@ -44,6 +44,15 @@ def _ways(operator: str, shape: tuple[int, ...], dtype: Any, top_k: int, device:
         best = peaks.view(images, -1).topk(top_k)
         return best.values.sigmoid(), best.indices // (height * width), best.indices % (height * width)
 
+    def gather() -> Any:
+        cells = torch.arange(top_k, device=device).expand(images, -1)  # an inner row: no window is cut
+        shifts = torch.arange(3, device=device)
+        around = (shifts[:, None] * width + shifts).flatten()
+        index = (cells[:, None] + around[:, None]).flatten(1)[:, None].expand(-1, shape[1], -1)
+        return first.flatten(2).gather(2, index)
+
+    if operator == "corner_windows":
+        return {"gather": gather}
     return {"cummax": cummax, "maxpool": maxpool} if operator == "corner_pool" else {"topk": topk}
 
 

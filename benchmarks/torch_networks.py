@@ -83,6 +83,7 @@ def operators_of(setting: Setting, device: torch.device) -> Iterator[None]:
         corner_pool.corner_pool_top_left,
         corner_pool.corner_pool_bottom_right,
         decode.corner_peaks_operator,
+        decode.corner_windows_operator,
         decode.corner_group_operator,
     )
     with contextlib.ExitStack() as stack:

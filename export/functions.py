@@ -1,4 +1,4 @@
-"""The four operators of domain `cornernet` as ONNX functions: their definition in standard operators.
+"""The five operators of domain `cornernet` as ONNX functions: their definition in standard operators.
 
 ONNX Runtime, and TensorRT without our library, run these bodies; TensorRT with our library puts a plugin in place of
 the node. Each body says what tests/oracles.py says, for float32 and float16 inputs (CastLike). Sizes and limits are
@@ -81,6 +81,62 @@ CornerPeaks <top_k> (logits) => (scores, labels, cells) {{
 """
 _PAD_PEAKS = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
     filled = Pad(flat, missing, low)"""
+
+_CORNER_WINDOWS = """
+<domain: "cornernet", opset_import: ["" : 18]>
+CornerWindows <size> (features, cells) => (windows, columns, rows) {{
+    height = Shape<start = 2, end = 3>(features)
+    width = Shape<start = 3, end = 4>(features)
+    channels = Shape<start = 1, end = 2>(features)
+    cell = Cast<to = 7>(cells)
+    row = Div(cell, width)
+    row_start = Mul(row, width)
+    column = Sub(cell, row_start)
+    columns = Cast<to = 1>(column)
+    rows = Cast<to = 1>(row)
+    line = Constant<value = int64[3] {{0, 0, -1}}>()
+    flat = Reshape(features, line)
+    one = Constant<value = int64[1] {{1}}>()
+    every_channel = Concat<axis = 0>(one, channels, one)
+    {read}
+}}
+"""
+_READ_CELLS = """of_image = Unsqueeze(cell, one)
+    index = Expand(of_image, every_channel)
+    values = GatherElements<axis = 2>(flat, index)
+    last = Constant<value = int64[1] {{3}}>()
+    windows = Unsqueeze(values, last)"""
+# Cell by cell of the window, each with all K slots, so that what is gathered lies as the convolution wants it.
+_READ_WINDOWS = """down = Constant<value = int64[1, {area}, 1] {{{down}}}>()
+    right = Constant<value = int64[1, {area}, 1] {{{right}}}>()
+    center_row = Unsqueeze(row, one)
+    center_column = Unsqueeze(column, one)
+    window_row = Add(center_row, down)
+    window_column = Add(center_column, right)
+    zero = Constant<value = int64[1] {{0}}>()
+    below_top = GreaterOrEqual(window_row, zero)
+    above_bottom = Less(window_row, height)
+    in_rows = And(below_top, above_bottom)
+    after_left = GreaterOrEqual(window_column, zero)
+    before_right = Less(window_column, width)
+    in_columns = And(after_left, before_right)
+    inside = And(in_rows, in_columns)
+    window_start = Mul(window_row, width)
+    window_cell = Add(window_start, window_column)
+    used_cell = Where(inside, window_cell, zero)
+    one_line = Constant<value = int64[3] {{0, 1, -1}}>()
+    of_image = Reshape(used_cell, one_line)
+    inside_line = Reshape(inside, one_line)
+    index = Expand(of_image, every_channel)
+    gathered = GatherElements<axis = 2>(flat, index)
+    nothing_value = Constant<value = float {{0.0}}>()
+    nothing = CastLike(nothing_value, features)
+    values = Where(inside_line, gathered, nothing)
+    area = Constant<value = int64[1] {{{area}}}>()
+    depth = Mul(channels, area)
+    all_slots = Constant<value = int64[1] {{-1}}>()
+    shape = Concat<axis = 0>(zero, depth, all_slots, one)
+    windows = Reshape(values, shape)"""
 
 _CORNER_GROUP = """
 <domain: "cornernet", opset_import: ["" : 18]>
@@ -209,6 +265,15 @@ def corner_peaks_function(top_k: int, smallest_map: int) -> onnx.FunctionProto:
     """
     pad = _PAD_PEAKS.format(missing=top_k - smallest_map) if top_k > smallest_map else ""
     return _parse(_CORNER_PEAKS.format(top_k=top_k, pad=pad, candidates="filled" if pad else "flat"))
+
+
+def corner_windows_function(size: int) -> onnx.FunctionProto:
+    """CornerWindows: features (N,C,h,w), cells (N,K) i32 -> windows (N, C * size**2, K, 1), columns, rows (N,K) f32."""
+    reach = range(-(size // 2), size // 2 + 1)
+    steps = {"down": [row for row in reach for _ in reach], "right": [column for _ in reach for column in reach]}
+    shifts = {name: str(shift)[1:-1] for name, shift in steps.items()}
+    read = _READ_CELLS.format() if size == 1 else _READ_WINDOWS.format(area=size**2, **shifts)
+    return _parse(_CORNER_WINDOWS.format(read=read))
 
 
 def corner_group_function(top_k: int, num_dets: int, max_distance: float, reject_zero_size: bool) -> onnx.FunctionProto:

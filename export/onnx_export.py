@@ -31,6 +31,7 @@ from cornernet.export.functions import (
     corner_group_function,
     corner_peaks_function,
     corner_pool_functions,
+    corner_windows_function,
 )
 from cornernet.export.parity import Parity, check_parity
 from cornernet.export.tidy_graph import tidy
@@ -144,18 +145,20 @@ def build_model(network: CornerNet, card: ModelCard) -> onnx.ModelProto:
         raise ExportError(f"the file would have {model.ByteSize() / 1e9:.1f} GB; ONNX ends at 2. Use precision='fp16'.")
     tidy(model)
     model.ir_version = IR_VERSION
-    used = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
-    model.functions.extend(function for function in _functions(card) if function.name in used)
+    used = {node.op_type: node for node in model.graph.node if node.domain == DOMAIN}
+    model.functions.extend(function for function in _functions(card, used) if function.name in used)
     model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=card.to_json()))
     return model
 
 
-def _functions(card: ModelCard) -> Iterator[onnx.FunctionProto]:
+def _functions(card: ModelCard, used: dict[str, onnx.NodeProto]) -> Iterator[onnx.FunctionProto]:
     decoder = card.decoder
     sides = card.size_multiple // card.stride  # of every legal map are multiples of this [cell]
     smallest_map = len(card.class_names) * sides**2
     yield from corner_pool_functions(reach=-(-card.max_size // card.stride), block=math.gcd(sides, 8))
     yield corner_peaks_function(decoder.top_k, smallest_map)
+    if "CornerWindows" in used:
+        yield corner_windows_function(*(a.i for a in used["CornerWindows"].attribute if a.name == "size"))
     yield corner_group_function(decoder.top_k, decoder.num_dets, decoder.max_distance, decoder.reject_zero_size)
 
 

@@ -1,6 +1,6 @@
 """Torch's custom operators as ONNX nodes: what torch.onnx needs to know about each of ours.
 
-The four deployed operators become one node of domain `cornernet` each. The others become standard nodes that read the
+The five deployed operators become one node of domain `cornernet` each. The others become standard nodes that read the
 shapes of the tensors themselves: shapes computed from the image's sides would hold for the sizes seen at export only
 (511 / 4 is not 128).
 """
@@ -47,6 +47,12 @@ def _operator(
 _POOL_TOP_LEFT = _operator("CornerPoolTopLeft", {"a": "M", "b": "M"}, {"y": "M"})
 _POOL_BOTTOM_RIGHT = _operator("CornerPoolBottomRight", {"a": "M", "b": "M"}, {"y": "M"})
 _PEAKS = _operator("CornerPeaks", {"logits": "M"}, {"scores": "F", "labels": "I", "cells": "I"}, top_k=_ATTRIBUTE.INT)
+_WINDOWS = _operator(
+    "CornerWindows",
+    {"features": "M", "cells": "I"},
+    {"windows": "M", "columns": "F", "rows": "F"},
+    size=_ATTRIBUTE.INT,
+)
 _GROUP = _operator(
     "CornerGroup",
     {f"{side}_{key}": kind for side in ("tl", "br") for key, kind in _CORNER.items()},
@@ -93,38 +99,8 @@ def _places(cells: Any, width: Any) -> tuple[Any, Any]:
     return row, op.Sub(cell, op.Mul(row, width))
 
 
-def _read_windows(features: Any, cells: Any, size: int) -> Any:
-    """trainer.decode.read_windows in standard nodes."""
-    height, width = _sides(features)
-    row, column = _places(cells, width)
-    at = [op.Cast(value, to=onnx.TensorProto.FLOAT) for value in (column, row)]
-    flat = op.Reshape(features, _integers(0, 0, -1))
-    channels = op.Shape(features, start=1, end=2)
-    if size == 1:
-        cell = op.Cast(cells, to=onnx.TensorProto.INT64)
-        values = op.GatherElements(flat, _on_every_channel(cell, channels), axis=2)
-        return op.Transpose(values, perm=[0, 2, 1]), *at
-    reach = range(-(size // 2), size // 2 + 1)
-    shift = [_integers(*offsets) for offsets in ([r for r in reach for _ in reach], [c for _ in reach for c in reach])]
-    rows, columns = (op.Add(op.Unsqueeze(value, _integers(2)), steps) for value, steps in zip((row, column), shift))
-    zero = _integers(0)
-    inside = op.And(
-        op.And(op.GreaterOrEqual(rows, zero), op.Less(rows, height)),
-        op.And(op.GreaterOrEqual(columns, zero), op.Less(columns, width)),
-    )
-    index = op.Where(inside, op.Add(op.Mul(rows, width), columns), zero)
-    line = _integers(0, -1)
-    values = op.GatherElements(flat, _on_every_channel(op.Reshape(index, line), channels), axis=2)
-    nothing = op.CastLike(op.Constant(value_float=0.0), features)
-    values = op.Where(op.Unsqueeze(op.Reshape(inside, line), _integers(1)), values, nothing)
-    windows = op.Transpose(op.Reshape(values, _integers(0, 0, -1, size * size)), perm=[0, 2, 1, 3])
-    return op.Reshape(windows, _integers(0, 0, -1)), *at
-
-
-def _on_every_channel(index: Any, channels: Any) -> Any:
-    """(N, M) -> (N, C, M)."""
-    one = _integers(1)
-    return op.Expand(op.Unsqueeze(index, one), op.Concat(one, channels, one, axis=0))
+def _windows(features: Any, cells: Any, size: int) -> Any:
+    return _WINDOWS(features, cells, size=size, **PLUGIN_ATTRIBUTES)
 
 
 def _reject_border(labels: Any, cells: Any, heatmap: Any, last: bool) -> Any:
@@ -156,7 +132,8 @@ def _cell_size(images: Any, features: Any) -> Any:
     """trainer.decode.cell_size in standard nodes."""
     pixels = op.Cast(op.Shape(images, start=1, end=3), to=onnx.TensorProto.FLOAT)
     cells = op.Cast(op.Shape(features, start=2, end=4), to=onnx.TensorProto.FLOAT)
-    return op.Gather(op.Div(pixels, cells), _integers(1, 0, 1, 0))
+    twice = op.Constant(value=onnx.numpy_helper.from_array(np.array((1, 0, 1, 0), np.int64)))
+    return op.Gather(op.Div(pixels, cells), twice)
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -164,7 +141,7 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.cornernet.corner_pool_bottom_right.default: _pool_bottom_right,
     torch.ops.cornernet.corner_peaks.default: _peaks,
     torch.ops.cornernet.corner_group.default: _group,
-    torch.ops.cornernet.read_windows.default: _read_windows,
+    torch.ops.cornernet.corner_windows.default: _windows,
     torch.ops.cornernet.reject_border.default: _reject_border,
     torch.ops.cornernet.attention_peaks.default: _attention_peaks,
     torch.ops.cornernet.cell_size.default: _cell_size,

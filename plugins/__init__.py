@@ -11,7 +11,14 @@ LIBRARY_NAME = "libcornernet_plugins.so"
 LIBRARY_VARIABLE = "CORNERNET_PLUGINS_LIBRARY"
 NAMESPACE = "cornernet"
 VERSION = "1"
-OPERATORS = ("CornerPoolTopLeft", "CornerPoolBottomRight", "CornerPeaks", "CornerGroup")
+OPERATORS = (
+    "CornerPoolTopLeft",
+    "CornerPoolBottomRight",
+    "CornerPeaks",
+    "CornerWindows",
+    "CornerGroup",
+    "CornerSoftNms",
+)
 
 
 def searched_paths() -> list[Path]:

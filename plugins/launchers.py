@@ -1,8 +1,7 @@
 """The C entry points of libcornernet_plugins.so, for ctypes. Arguments are device addresses (int), shapes and a stream.
 
-The contracts stand in kernels/corner_pool.h, corner_peaks.h, corner_group.h and place_views.h; the names are the same
-here. Works with any source of device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or
-`cornernet.plugins.driver`.
+The contracts stand in kernels/corner_*.h and place_views.h; the names are the same here. Works with any source of
+device memory: PyCUDA, CuPy, torch (`tensor.data_ptr()`), cuda-python, or `cornernet.plugins.driver`.
 """
 
 import ctypes
@@ -12,6 +11,7 @@ from pathlib import Path
 TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 LAYOUTS = {"planes": 0, "channels_last_8": 1}
 CORNERS = {"top_left": 0, "bottom_right": 1}
+SOFT_NMS = {None: 0, "gaussian": 1, "linear": 2, "hard": 3}
 
 _address, _int = ctypes.c_void_p, ctypes.c_int32
 
@@ -31,10 +31,12 @@ _SIGNATURES = {
     "cornernet_corner_pool": (_int, [_address] * 3 + [_int] * 7 + [_address]),
     "cornernet_corner_peaks": (_int, [_address] * 5 + [_int] * 6 + [_address]),
     "cornernet_corner_peaks_workspace": (ctypes.c_size_t, [_int] * 5),
+    "cornernet_corner_windows": (_int, [_address] * 5 + [_int] * 8 + [_address]),
     "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
     "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
     "cornernet_place_views": (_int, [ctypes.POINTER(View), _int, _address, _int, _int, ctypes.c_char_p, _address]),
     "cornernet_device_of": (_int, [_address]),
+    "cornernet_corner_soft_nms": (_int, [_address] * 2 + [_int] * 4 + [ctypes.c_float] * 4 + [_int, _address]),
     "cornernet_cuda_version": (_int, []),
 }
 
@@ -111,6 +113,25 @@ class Launchers:
     def corner_peaks_workspace(self, shape: Sequence[int], top_k: int) -> int:
         return self.library.cornernet_corner_peaks_workspace(*shape, top_k)
 
+    def corner_windows(
+        self,
+        features: int,
+        cells: int,
+        windows: int,
+        columns: int,
+        rows: int,
+        shape: Sequence[int],
+        slots: int,
+        *,
+        size: int,
+        type: str,
+        layout: str = "planes",
+        stream: int = 0,
+    ) -> None:
+        """`shape` (N, C, h, w) of the features, also for channels last."""
+        addresses = features, cells, windows, columns, rows
+        self._call("cornernet_corner_windows", *addresses, *shape, slots, size, TYPES[type], LAYOUTS[layout], stream)
+
     def corner_group(
         self,
         inputs: Sequence[int],
@@ -140,6 +161,27 @@ class Launchers:
 
     def corner_group_workspace(self, images: int, corners: int) -> int:
         return self.library.cornernet_corner_group_workspace(images, corners)
+
+    def corner_soft_nms(
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        images: int,
+        candidates: int,
+        *,
+        limit: int,
+        method: str | None = "gaussian",
+        sigma: float = 0.5,
+        iou_threshold: float = 0.5,
+        min_score: float = 0.001,
+        iou_pixel: float = 0,
+        drop_empty: bool = False,
+        stream: int = 0,
+    ) -> None:
+        """The settings of `cornernet.engine.results.postprocess.Suppression`."""
+        pointers_in, pointers_out = (_address * len(inputs))(*inputs), (_address * len(outputs))(*outputs)
+        rules = limit, SOFT_NMS[method], sigma, iou_threshold, min_score, iou_pixel, drop_empty
+        self._call("cornernet_corner_soft_nms", pointers_in, pointers_out, images, candidates, *rules, stream)
 
     def place_views(
         self, views: Sequence[View], canvases: int, size: tuple[int, int], fill: Sequence[int], *, stream: int = 0

@@ -196,6 +196,34 @@ class Kernels:
         self.memory.free_all()
         return results
 
+    def corner_windows(
+        self, features: np.ndarray, cells: np.ndarray, size: int, layout: str = "planes"
+    ) -> tuple[np.ndarray, ...]:
+        images, channels = features.shape[:2]
+        slots, depth = cells.shape[1], channels * size * size
+        given, shape = features, (images, depth, slots, 1)
+        if layout == "channels_last_8":
+            given = np.pad(features, ((0, 0), (0, -channels % 8), (0, 0), (0, 0))).transpose(0, 2, 3, 1)
+            shape = (images, slots, 1, depth + -depth % 8)
+        rooms = [self.room(shape, features.dtype), *(self.room(cells.shape, np.float32) for _ in range(2))]
+        self.launchers.corner_windows(
+            self.put(given),
+            self.put(cells.astype(np.int32)),
+            *(room[0] for room in rooms),
+            features.shape,
+            slots,
+            size=size,
+            type=TYPES[features.dtype],
+            layout=layout,
+            stream=self.stream,
+        )
+        windows, columns, rows = (self.result(room) for room in rooms)
+        self.memory.free_all()
+        if layout == "channels_last_8":
+            assert not windows[..., depth:].view(np.uint8).any(), "padding channels are 0"
+            windows = windows[..., :depth].transpose(0, 3, 1, 2)
+        return windows, columns, rows
+
     def corner_group(self, top_left, bottom_right, *, num_dets: int, **rules) -> tuple[np.ndarray, ...]:
         images, corners = top_left[0].shape
         types = [np.float32, np.int32, np.float32, np.float32, np.float32]
@@ -207,6 +235,19 @@ class Kernels:
         self.launchers.corner_group(
             inputs, outputs, workspace, images, corners, num_dets=num_dets, stream=self.stream, **rules
         )
+        results = tuple(self.result(room) for room in rooms)
+        self.memory.free_all()
+        return results
+
+    def corner_soft_nms(self, boxes, scores, labels, counts, placements, *, limit: int, **rules) -> tuple:
+        images, candidates = scores.shape
+        types = [np.float32, np.float32, np.int32, np.int32, np.float32]
+        given = [boxes, scores, labels, counts, placements]
+        inputs = [self.put(each.astype(dtype)) for each, dtype in zip(given, types)]
+        shapes = [(images, limit, 4), (images, limit), (images, limit), (images,)]
+        rooms = [self.room(shape, dtype) for shape, dtype in zip(shapes, [np.float32] * 2 + [np.int32] * 2)]
+        outputs = [room[0] for room in rooms]
+        self.launchers.corner_soft_nms(inputs, outputs, images, candidates, limit=limit, stream=self.stream, **rules)
         results = tuple(self.result(room) for room in rooms)
         self.memory.free_all()
         return results

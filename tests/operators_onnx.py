@@ -1,4 +1,4 @@
-"""An ONNX file that honours the contract with the exporter's own four operators, around one convolution.
+"""An ONNX file that honours the contract with the exporter's own operators, around one convolution.
 
 Not a detector: embeddings and coordinates are made from the cell numbers. It shows whether a runtime takes the true
 definitions of the operators, and on a GPU whether plugins and definitions give the same boxes.

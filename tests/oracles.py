@@ -94,6 +94,23 @@ def read_cells(embedding: np.ndarray, offset: np.ndarray, cells: np.ndarray):
     return out[0], out[1], out[2]
 
 
+def corner_windows(features: np.ndarray, cells: np.ndarray, size: int):
+    """What a `size` x `size` convolution sees at `cells`, zeros beyond the border.
+
+    (N,C,h,w), (N,K) i32 -> windows (N, C * size * size, K, 1), same dtype; columns, rows (N,K) f32 [cell].
+    """
+    images, channels, _, width = features.shape
+    reach = size // 2
+    padded = np.pad(features, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
+    windows = np.zeros((images, channels * size * size, cells.shape[1], 1), features.dtype)
+    for image in range(images):
+        for slot, cell in enumerate(cells[image]):
+            row, column = divmod(int(cell), width)
+            window = padded[image, :, row : row + size, column : column + size]
+            windows[image, :, slot, 0] = window.reshape(-1)
+    return windows, (cells % width).astype(np.float32), (cells // width).astype(np.float32)
+
+
 def corner_group(top_left, bottom_right, *, num_dets: int, max_distance: float = 0.5, reject_zero_size: bool = False):
     """Section 3.3: pair corners of one class with close embeddings; best `num_dets` pairs by mean corner score.
 

@@ -135,7 +135,7 @@ def test_the_bindings_of_the_readme_are_those_that_names_are_checked_against():
     assert f"bindings of {first}, {second} and {third}" in README
 
 
-@pytest.mark.parametrize("operator", ["corner_peaks", "corner_group"])
+@pytest.mark.parametrize("operator", ["corner_peaks", "corner_windows", "corner_group", "corner_soft_nms"])
 def test_the_ranges_of_a_plugins_attributes_are_those_of_its_page(operator):
     code = (ROOT / f"plugins/tensorrt/{operator}_plugin.cpp").read_text(encoding="utf-8")
     ranges = re.findall(r'integer\("(\w+)", \w+, (\d+), (\d+), (?:true|false)\)', code)

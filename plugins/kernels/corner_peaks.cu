@@ -1,7 +1,8 @@
 // The K strongest 3 x 3 peaks of each image's heatmap, in two kernels and one pass over the logits.
 //
 // find_peaks  One block per (image, part); a part is a range of rows, of one or several classes. Threads read 16
-//             bytes of a row and of its two neighbours (which the cache has: the same block just used them), take
+//             bytes of a row and of its two neighbours (which the cache has: the same block just used them), while they
+//             look at those that they read a turn before: loads are in flight across the barriers. They take
 //             the window maximum, and append peaks to a list in shared memory. When the list is nearly full, and
 //             at the end, it shrinks to its K best; from then on only better peaks are appended. So shared memory
 //             is bounded whatever the logits are, and a map that is one plateau (every cell a peak) costs no more:
@@ -84,10 +85,27 @@ __device__ Key shrink(FindShared& shared, int k) {
     return threshold;
 }
 
+// A vector of cells and those above and below it; left as they are where there are none.
+template <typename Cells> struct Neighbours {
+    Cells center, above, below;
+    __device__ void load(
+        typename Cells::Element const* logits, HeatmapShape const& shape, unsigned vector, unsigned end) {
+        if (vector >= end) return;
+        unsigned const row_vectors = shape.width / Cells::kCells;
+        unsigned const row = vector / row_vectors;
+        int const row_in_class = row % shape.height;
+        auto const* at = logits + static_cast<int64_t>(row) * shape.width + vector % row_vectors * Cells::kCells;
+        center = Cells::load(at);
+        if (row_in_class > 0) above = Cells::load(at - shape.width);
+        if (row_in_class < shape.height - 1) below = Cells::load(at + shape.width);
+    }
+};
+
 // The cells of one thread: appends those that are peaks better than the threshold. All lanes of a warp call it,
 // neighbouring lanes with neighbouring vectors; `vector` counts through the rows of the image and may be past `end`.
-template <typename Cells> __device__ void append_peaks(typename Cells::Element const* logits, HeatmapShape const& shape,
-    unsigned vector, unsigned end, Key threshold, FindShared& shared) {
+template <typename Cells>
+__device__ void append_peaks(Neighbours<Cells> const& loaded, typename Cells::Element const* logits,
+    HeatmapShape const& shape, unsigned vector, unsigned end, Key threshold, FindShared& shared) {
     constexpr int kCells = Cells::kCells;
     float const lowest = lowest_pack<float>();
     unsigned const row_vectors = shape.width / kCells;
@@ -101,10 +119,10 @@ template <typename Cells> __device__ void append_peaks(typename Cells::Element c
     for (int c = 0; c < kCells; ++c) center[c] = high[c] = lowest;
     // The rows are joined in pairs of 16-bit elements before anything becomes a float: half the instructions.
     if (vector < end) {
-        Cells cells = Cells::load(at);
+        Cells cells = loaded.center;
         cells.to_floats(center);
-        if (above) cells.join(Cells::load(at - shape.width));
-        if (below) cells.join(Cells::load(at + shape.width));
+        if (above) cells.join(loaded.above);
+        if (below) cells.join(loaded.below);
         cells.to_floats(high);
     }
     // Left and right neighbours come from the lanes beside; at the ends of the warp from memory.
@@ -163,11 +181,18 @@ template <typename Cells> __global__ void __launch_bounds__(kFindThreads, 2) fin
     if (threadIdx.x == 0) shared.count = 0;
     __syncthreads();
     // Unsigned on purpose: `end` can be just below 2^31, and a step beyond it must not overflow.
+    // The next vector is loaded while one is looked at: steps follow one another without a gap, so it is the one that
+    // lies kFindThreads further, also across the barriers.
     Key threshold = kNoKey;
+    Neighbours<Cells> ahead = {};
+    ahead.load(logits, shape, first_row * row_vectors + threadIdx.x, end);
     for (unsigned step = first_row * row_vectors; step < end; step += kStepVectors) {
-#pragma unroll 2
-        for (unsigned v = 0; v < kStepVectors; v += kFindThreads)
-            append_peaks<Cells>(logits, shape, step + v + threadIdx.x, end, threshold, shared);
+        for (unsigned v = 0; v < kStepVectors; v += kFindThreads) {
+            Neighbours<Cells> const loaded = ahead;
+            unsigned const vector = step + v + threadIdx.x;
+            ahead.load(logits, shape, vector + kFindThreads, end);
+            append_peaks(loaded, logits, shape, vector, end, threshold, shared);
+        }
         __syncthreads();  // the step's peaks are in the list
         bool const full = shared.count > kCapacity - kStepCells;
         __syncthreads();  // all threads have read the count before the next step changes it

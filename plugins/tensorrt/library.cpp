@@ -51,7 +51,8 @@ void log(nvinfer1::ILogger::Severity severity, char const* format, ...) noexcept
 CORNERNET_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) {
     static nvinfer1::IPluginCreatorInterface* const creators[]
         = {cornernet::corner_pool_top_left_creator(), cornernet::corner_pool_bottom_right_creator(),
-            cornernet::corner_peaks_creator(), cornernet::corner_group_creator()};
+            cornernet::corner_peaks_creator(), cornernet::corner_windows_creator(), cornernet::corner_group_creator(),
+            cornernet::corner_soft_nms_creator()};
     count = static_cast<int32_t>(sizeof(creators) / sizeof(creators[0]));
     return creators;
 }

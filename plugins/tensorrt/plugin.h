@@ -1,4 +1,4 @@
-// What all four plugins share: one class template that is a complete IPluginV3, and its creator.
+// What all plugins share: one class template that is a complete IPluginV3, and its creator.
 //
 // An operator derives from Plugin<Itself> and gives kName, kInputs, kOutputs, attributes(), and the methods that
 // differ: output types and shapes, formats, workspace, check_shapes and enqueue. Nothing here throws: no exceptions,
@@ -17,7 +17,8 @@ namespace cornernet {
 
 inline constexpr char const* kNamespace = "cornernet";
 inline constexpr char const* kVersion = "1";
-inline constexpr int kKernelRevision = 2;  // raise it when a kernel's speed changes: old timings are then not used
+inline constexpr size_t kMaxAttributes = 7;
+inline constexpr int kKernelRevision = 3;  // raise it when a kernel's speed changes: old timings are then not used
 
 // Dimensions are int64 in TensorRT and int32 in the launchers, which refuse -1.
 inline int32_t narrow(int64_t extent) { return extent >= 0 && extent <= INT32_MAX ? static_cast<int32_t>(extent) : -1; }
@@ -102,10 +103,9 @@ protected:
 private:
     Operator& self() noexcept { return static_cast<Operator&>(*this); }
 
-    static constexpr size_t kMaxAttributes = 4;
     std::array<nvinfer1::PluginField, kMaxAttributes> m_fields;
     nvinfer1::PluginFieldCollection m_collection{};
-    char m_timing_id[128];  // of the longest table of attributes with room to spare
+    char m_timing_id[256];  // of the longest table of attributes with room to spare
 };
 
 template <typename Operator> class Creator : public nvinfer1::IPluginCreatorV3One {
@@ -131,7 +131,7 @@ public:
 
 private:
     Operator m_example;  // only to read its table of attributes
-    std::array<nvinfer1::PluginField, 4> m_fields;
+    std::array<nvinfer1::PluginField, kMaxAttributes> m_fields;
     nvinfer1::PluginFieldCollection m_collection{};
 };
 
@@ -139,6 +139,8 @@ private:
 nvinfer1::IPluginCreatorInterface* corner_pool_top_left_creator() noexcept;
 nvinfer1::IPluginCreatorInterface* corner_pool_bottom_right_creator() noexcept;
 nvinfer1::IPluginCreatorInterface* corner_peaks_creator() noexcept;
+nvinfer1::IPluginCreatorInterface* corner_windows_creator() noexcept;
 nvinfer1::IPluginCreatorInterface* corner_group_creator() noexcept;
+nvinfer1::IPluginCreatorInterface* corner_soft_nms_creator() noexcept;
 
 }  // namespace cornernet

@@ -18,6 +18,7 @@ from cornernet.export.functions import (
     corner_group_function,
     corner_peaks_function,
     corner_pool_functions,
+    corner_windows_function,
 )
 from cornernet.export.parity import _largest
 
@@ -161,6 +162,28 @@ def test_a_nan_changes_no_cell_that_does_not_look_towards_it(corner, reach, bloc
     np.testing.assert_array_equal(runner.run(None, {"a": a, "b": b})[0][defined], expected[defined])
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 7), st.integers(1, 7)),
+    st.integers(1, 9),
+    st.sampled_from([1, 3, 5]),
+    st.sampled_from([np.float32, np.float16]),
+    st.integers(0, 9**6),
+)
+def test_windows_equal_the_oracle_at_every_border(shape, slots, size, dtype, seed):
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    outputs = {"windows": (kind, 4), "columns": (FLOAT, 2), "rows": (FLOAT, 2)}
+    inputs = {"features": (kind, 4), "cells": (INT32, 2)}
+    runner = session(corner_windows_function(size), inputs, outputs, size=size)
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=shape).astype(dtype)
+    cells = rng.integers(0, shape[2] * shape[3], (shape[0], slots), np.int32)
+    got = runner.run(None, {"features": features, "cells": cells})
+    for one, other in zip(got, oracles.corner_windows(features, cells, size)):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+
+
 @pytest.mark.parametrize("case", ["c80_128x128_b2_K100_n1000", "c1_64x64_b1_dense_K100_n1000"])
 def test_decoded_boxes_equal_the_official_decoder(golden, case):
     with np.load(golden / "b_decode" / f"{case}.npz") as numbers:
@@ -184,7 +207,12 @@ def test_decoded_boxes_equal_the_official_decoder(golden, case):
 
 
 def test_nodes_of_a_function_have_names_of_their_own():
-    for function in (*corner_pool_functions(8), corner_peaks_function(4, 2), corner_group_function(4, 20, 0.5, False)):
+    for function in (
+        *corner_pool_functions(8),
+        corner_peaks_function(4, 2),
+        corner_windows_function(3),
+        corner_group_function(4, 20, 0.5, False),
+    ):
         names = [node.name for node in function.node]
         assert all(names) and len(set(names)) == len(names)
         assert not any(node.domain for node in function.node)

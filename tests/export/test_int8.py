@@ -107,6 +107,7 @@ def test_convolutions_of_backbone_corner_modules_and_whole_maps_are_quantised_an
         "CornerPoolTopLeft",
         "CornerPoolBottomRight",
         "CornerPeaks",
+        "CornerWindows",
         "CornerGroup",
     }
 

@@ -96,9 +96,10 @@ def test_operators_are_nodes_of_the_main_graph_with_what_their_plugins_need(plai
         "CornerPoolTopLeft": asked,
         "CornerPoolBottomRight": asked,
         "CornerPeaks": asked | {"top_k": 40},
+        "CornerWindows": asked | {"size": 3},
         "CornerGroup": asked | {"num_dets": 60, "max_distance": 0.5, "reject_zero_size": 0},
     }
-    assert sorted(node.op_type for node in nodes).count("CornerPeaks") == 2
+    assert sum(node.op_type in ("CornerPeaks", "CornerWindows") for node in nodes) == 4
     assert {function.name for function in model.functions} == set(found)
     assert not any(node.domain for function in model.functions for node in function.node)
 
@@ -233,23 +234,22 @@ def narrow_threshold(model: onnx.ModelProto) -> onnx.ModelProto:
         (lambda m: spoil_weight(m, "top_left.hidden"), "tl_embedding|tl_offset"),
         (lambda m: tampered(m, "CornerPeaks", MaxPool={"kernel_shape": [5, 5], "pads": [2, 2, 2, 2]}), "tl_peaks inf"),
         (lambda m: tampered(m, "CornerGroup", Concat={"axis": 1}), "refuses|cannot run|boxes"),
+        (lambda m: tampered(m, "CornerWindows", GatherElements={"axis": 0}), "refuses|cannot run|embedding|offset"),
         (narrow_threshold, "boxes inf"),
     ],
-    ids=["weight", "sparse head", "peak window", "box layout", "embedding threshold"],
+    ids=["weight", "sparse head", "peak window", "box layout", "windows", "embedding threshold"],
 )
 def test_a_file_that_computes_something_else_is_not_written(network, plain, tmp_path, monkeypatch, spoil, link):
-    path = tmp_path / "spoilt.onnx"
     monkeypatch.setattr(onnx_export, "build_model", lambda *_: spoil(onnx.load(plain.path)))
     with pytest.raises(ExportError, match=link):
-        export_onnx(network, card_of(network), path)
+        export_onnx(network, card_of(network), tmp_path / "spoilt.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_older_file_survives_a_failed_export(network, plain, tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"older")
-    broken = lambda *_: spoil_weight(onnx.load(plain.path), "backbone.features.1.conv")  # noqa: E731
-    monkeypatch.setattr(onnx_export, "build_model", broken)
+    monkeypatch.setattr(onnx_export, "build_model", lambda *_: spoil_weight(onnx.load(plain.path), "features.1.conv"))
     with pytest.raises(ExportError):
         export_onnx(network, card_of(network), path)
     assert path.read_bytes() == b"older" and len(list(tmp_path.iterdir())) == 1
@@ -286,7 +286,7 @@ def test_the_card_of_another_network_is_refused(network):
 def test_without_corner_pooling_there_is_no_pooling_operator():
     network = lively_network(dataclasses.replace(MICRO, corner_pooling=False, stacks=1))
     model = build_model(network, deployed_card(network, card_of(network)))
-    assert {function.name for function in model.functions} == {"CornerPeaks", "CornerGroup"}
+    assert {function.name for function in model.functions} == {"CornerPeaks", "CornerWindows", "CornerGroup"}
 
 
 @pytest.mark.slow

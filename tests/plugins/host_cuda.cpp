@@ -133,6 +133,8 @@ void prepare_fiber(Fiber& fiber, Block& block, Thread const& place, void* stack)
 
 void prepare_cluster(unsigned first_block, unsigned blocks, size_t shared_bytes) {
     int const threads = static_cast<int>(emulator.block_dim.x);
+    // The fibers of the next blocks may lie where shared memory was, and kernels read them: who they are.
+    for (Block& block : emulator.blocks) racecheck_new_memory(block.shared, block.shared_bytes);
     emulator.blocks = std::vector<Block>(blocks);
     emulator.arrived = 0;
     for (unsigned rank = 0; rank < blocks; ++rank) {
@@ -140,8 +142,7 @@ void prepare_cluster(unsigned first_block, unsigned blocks, size_t shared_bytes)
         block.rank = rank;
         block.memory.reset(new char[shared_bytes + 1]);
         memset(block.memory.get(), 0xcd, shared_bytes);  // like the hardware: nothing to rely on
-        block.shared = block.memory.get();
-        block.shared_bytes = shared_bytes;
+        block.shared = block.memory.get(), block.shared_bytes = shared_bytes;
         racecheck_new_memory(block.shared, shared_bytes);
         block.warps.resize(threads / 32);
         block.fibers.resize(threads);
@@ -165,8 +166,7 @@ bool run_cluster(std::mt19937& random) {
         bool progress = false;
         for (Fiber* fiber : order) {
             if (fiber->waits_for != Wait::kNothing) continue;
-            resume(*fiber);
-            progress = true;
+            resume(*fiber), progress = true;
             if (fiber->waits_for == Wait::kFinished) ++finished;
         }
         if (!progress) {

@@ -157,6 +157,9 @@ template <typename T> T __shfl_down_sync(unsigned, T value, int delta, int width
     int const lane = host_cuda::self().thread % 32;
     return host_cuda::lane_value(value, lane % width + delta < width ? lane + delta : lane);
 }
+template <typename T> T __shfl_xor_sync(unsigned, T value, int mask) {
+    return host_cuda::lane_value(value, host_cuda::self().thread % 32 ^ mask);
+}
 inline unsigned atomicAdd(unsigned* address, unsigned value) { return host_cuda::atomic_add(address, value); }
 
 namespace cooperative_groups {

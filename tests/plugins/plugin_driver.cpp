@@ -34,8 +34,10 @@ class Calculator final : public IExprBuilder {
         IDimensionExpr const* constant(int64_t value) override {
             return extents.emplace_back(new KnownExtent(value)).get();
         }
-        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&, IDimensionExpr const&) override {
-            return nullptr;
+        IDimensionExpr const* operation(
+            DimensionOperation operation, IDimensionExpr const& a, IDimensionExpr const& b) override {
+            if (operation != DimensionOperation::kPROD) return nullptr;  // the only one our plugins ask for
+            return constant(a.getConstantValue() * b.getConstantValue());
         }
         IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override {
             return nullptr;
@@ -215,13 +217,13 @@ int main(int argc, char** argv) {
         return fprintf(
                    stderr, "usage: plugin_driver libcornernet_plugins.so (%s)\n", argc == 2 ? dlerror() : "no library"),
                2;
-    int32_t const zero = 0, one = 1, two = 2, seventy = 70, many = 1001, too_many = 3841;
+    int32_t const zero = 0, one = 1, two = 2, three = 3, seventy = 70, many = 1001, too_many = 3841;
     float const half = 0.5f, minus = -1.0f, nan = __builtin_nanf("");
     auto const integer
         = [](char const* name, int32_t const* value) { return PluginField(name, value, PluginFieldType::kINT32, 1); };
     auto const real
         = [](char const* name, float const* value) { return PluginField(name, value, PluginFieldType::kFLOAT32, 1); };
-    for (char const* name : {"CornerPoolTopLeft", "CornerPoolBottomRight", "CornerPeaks", "CornerGroup"}) {
+    for (char const* name : {"CornerPoolTopLeft", "CornerPoolBottomRight", "CornerPeaks", "CornerWindows", "CornerGroup", "CornerSoftNms"}) {
         IPluginCreatorV3One* const creator = find_creator(library, name);
         check(creator != nullptr, std::string(name) + " is in the library");
         if (creator == nullptr) continue;
@@ -230,6 +232,15 @@ int main(int argc, char** argv) {
             check_attributes(creator, {integer("top_k", &seventy)},
                 {{}, {integer("top_k", &zero)}, {integer("top_k", &many)}, {real("top_k", &half)},
                     {PluginField("top_k", &one, PluginFieldType::kINT32, 2)}});
+        if (strcmp(name, "CornerWindows") == 0)
+            check_attributes(creator, {integer("size", &three)},
+                {{}, {integer("size", &zero)}, {integer("size", &seventy)}, {real("size", &half)}});
+        if (strcmp(name, "CornerSoftNms") == 0)
+            check_attributes(creator,
+                {integer("limit", &seventy), integer("method", &two), real("sigma", &half), real("iou_threshold", &half),
+                    real("min_score", &half), integer("iou_pixel", &one), integer("drop_empty", &zero)},
+                {{}, {integer("limit", &too_many)}, {integer("limit", &seventy), real("sigma", &minus)},
+                    {integer("limit", &seventy), real("min_score", &nan)}, {real("limit", &half)}});
         if (strcmp(name, "CornerGroup") == 0)
             check_attributes(creator,
                 {integer("num_dets", &seventy), real("max_distance", &half), integer("reject_zero_size", &one)},

@@ -12,6 +12,8 @@
 #include "corner_group.h"
 #include "corner_peaks.h"
 #include "corner_pool.h"
+#include "corner_soft_nms.h"
+#include "corner_windows.h"
 #include "place_views.h"
 
 extern "C" void host_cuda_configure(unsigned seed, int compute_capability, int multiprocessors);
@@ -85,6 +87,28 @@ void peaks_are_sorted(int classes, int h, int w, int top_k, float levels) {
         }
 }
 
+void windows_stay_inside(int channels, int h, int w, int size) {
+    std::vector<int32_t> cells(static_cast<size_t>(2) * h * w);
+    for (size_t i = 0; i < cells.size(); ++i) cells[i] = static_cast<int32_t>(i % (static_cast<size_t>(h) * w));
+    int const slots = h * w, area = size * size;
+    std::vector<float> columns(cells.size()), rows(cells.size());
+    for (int layout = 0; layout < 2; ++layout) {
+        size_t const depth = layout == 0 ? channels : (channels + 7) / 8 * 8;
+        size_t const wide = layout == 0 ? channels * area : (channels * area + 7) / 8 * 8;
+        size_t const count = 2 * depth * slots, written = 2 * wide * slots;
+        auto* const memory = static_cast<uint16_t*>(std::aligned_alloc(16, (count + 8 + written) / 8 * 16));
+        auto* const windows = memory + (count + 7) / 8 * 8;
+        std::fill(memory, memory + count, uint16_t{0x3c00});  // ones
+        check(cornernet_corner_windows(memory, cells.data(), windows, columns.data(), rows.data(), 2, channels, h, w,
+                  slots, size, 1, layout, nullptr)
+                  == 0,
+            "corner_windows launches");
+        check(std::all_of(windows, windows + written, [](uint16_t v) { return v == 0 || v == 0x3c00; }),
+            "a window holds cells of the map and zeros");
+        std::free(memory);
+    }
+}
+
 void groups_are_sorted(int corners, int num_dets) {
     std::vector<std::vector<float>> fields;
     for (unsigned i = 0; i < 10; ++i) fields.push_back(random_floats(static_cast<size_t>(2) * corners, 10 + i, 20));
@@ -130,6 +154,24 @@ void places_stay_inside(int rows, int columns, int resized_rows, int resized_col
         "a grey image on grey is grey everywhere");
 }
 
+void soft_nms_stays_inside(int candidates, int limit) {
+    std::vector<float> const boxes(8 * static_cast<size_t>(candidates), 2.0f), scores(2 * candidates, 0.5f);
+    std::vector<int32_t> const labels(2 * static_cast<size_t>(candidates), 3), counts = {candidates, candidates / 2};
+    std::vector<float> const placements
+        = {0, 0, 9, 9, 1, 1, 1, 1, std::nanf(""), 1, 1, 9, 9, 2, 1, 2, 1, 8};
+    std::vector<float> out_boxes(8 * limit), out_scores(2 * limit);
+    std::vector<int32_t> out_labels(2 * limit), out_counts(2);
+    void const* const inputs[5] = {boxes.data(), scores.data(), labels.data(), counts.data(), placements.data()};
+    void* const outputs[4] = {out_boxes.data(), out_scores.data(), out_labels.data(), out_counts.data()};
+    check(cornernet_corner_soft_nms(inputs, outputs, 2, candidates, limit, 1, 0.5f, 0.5f, 0.001f, 0, 0, nullptr) == 0,
+        "corner_soft_nms launches");
+    for (int image = 0; image < 2; ++image) {
+        check(out_counts[image] == std::min(limit, counts[image]), "boxes without extent weaken nothing");
+        for (int row = 0; row < limit; ++row)
+            check((out_labels[image * limit + row] == 3) == (row < out_counts[image]), "unused rows are marked");
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -140,6 +182,9 @@ int main() {
         channels_last_stays_inside(1, 3, 3, 300);
         for (auto [h, w] : {std::pair{1, 1}, {61, 67}, {128, 128}}) peaks_are_sorted(3, h, w, 100, 1000);
         peaks_are_sorted(2, 96, 64, 1000, 1);
+        windows_stay_inside(70, 3, 5, 3);
+        windows_stay_inside(9, 4, 4, 1);
+        for (int candidates : {1, 70, 1500}) soft_nms_stays_inside(candidates, 9);
         for (int corners : {1, 33, 100}) groups_are_sorted(corners, 100);
         groups_are_sorted(100, 3840);
         for (auto [rows, columns] : {std::pair{1, 1}, {7, 40}, {66, 33}, {20, 90}})

@@ -34,11 +34,19 @@ def exercise(kernels) -> None:
             ((1, 1, 70, 40), "planes"),
             ((1, 1, 20, 270), "planes"),
             ((1, 8, 40, 40), "channels_last_8"),
+            ((1, 8, 256, 8), "channels_last_8"),  # strips of several groups of threads
+            ((1, 8, 20, 270), "channels_last_8"),  # strips of several tiles
         ]:
             first, second = rng.standard_normal((2, *shape)).astype(np.float16)
             kernels.corner_pool(first, second, "top_left", layout)
         kernels.corner_peaks(np.linspace(-5, 5, 2 * 96 * 128, dtype=np.float32).reshape(1, 2, 96, 128), 20)
         kernels.corner_peaks(rng.random((1, 2, 130, 128)).astype(np.float32), 300)
+        features, cells = rng.random((1, 72, 9, 8)).astype(np.float16), rng.integers(0, 72, (1, 5))
+        kernels.corner_windows(features, cells, 3, "channels_last_8")
+        boxes, labels = rng.random((1, 70, 4)), np.zeros((1, 70))
+        placement = np.array([[0, 0, 9, 9, 1, 1, 1, 1, np.nan]])
+        scores = np.linspace(1, 0.5, 70)[None]
+        kernels.corner_soft_nms(boxes, scores, labels, np.array([70]), placement, limit=5)
         corners = [rng.random((1, 40)), np.ones((1, 40)), np.zeros((1, 40)), np.zeros((1, 40)), np.zeros((1, 40))]
         for num_dets in (150, 900, 2000):
             kernels.corner_group(corners, [corners[0][:, ::-1], *corners[1:]], num_dets=num_dets)

@@ -42,7 +42,9 @@ def test_corner_pool_matches_the_oracle(kernels, shape, dtype, corner):
 
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize(("compute_capability", "multiprocessors"), [(9, 132), (9, 8), (8, 108)])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 8, 16, 33), (1, 9, 64, 40), (1, 16, 100, 17), (2, 8, 5, 260)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (1, 8, 16, 33), (1, 9, 64, 40), (1, 24, 100, 17), (2, 8, 5, 260), (1, 24, 20, 140)]
+)
 def test_channels_last_matches_the_oracle_in_clusters_and_without(
     kernels, shape, compute_capability, multiprocessors, corner
 ):

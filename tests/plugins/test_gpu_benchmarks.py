@@ -22,6 +22,8 @@ from cornernet.plugins.driver import Driver, DriverError
         kernels.Case("corner_pool", (1, 2, 16, 16), "float16"),
         kernels.Case("corner_pool", (1, 8, 8, 8), "float16", "channels_last_8"),
         kernels.Case("corner_peaks", (1, 2, 16, 16), "float32", top_k=10),
+        kernels.Case("corner_windows", (1, 8, 8, 8), "float16", "channels_last_8", top_k=10),
+        kernels.Case("corner_soft_nms", (2, 1), "float32", top_k=20, num_dets=30),
         kernels.Case("corner_group", (1, 1), "float32", top_k=10, num_dets=20),
     ],
 )
@@ -47,6 +49,11 @@ def test_torch_ways_compute_what_the_kernels_compute(emulated):
     assert torch.equal(ways["cummax"](), ways["maxpool"]())
     scores, labels, cells = kernels_in_torch._ways("corner_peaks", (1, 2, 12, 20), torch.float32, 5, "cpu")["topk"]()
     assert scores.shape == labels.shape == cells.shape == (1, 5)
+    assert kernels_in_torch._ways("corner_windows", (2, 3, 12, 20), torch.float32, 5, "cpu")["gather"]().shape == (
+        2,
+        3,
+        45,
+    )
 
 
 def has_gpu() -> bool:
@@ -142,6 +149,8 @@ def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(e
     file = tmp_path / "checks.json"
     monkeypatch.setattr(kernel_checks, "POOL_SHAPES", kernel_checks.POOL_SHAPES[:2])
     monkeypatch.setattr(kernel_checks, "PEAK_SHAPES", kernel_checks.PEAK_SHAPES[:1])
+    monkeypatch.setattr(kernel_checks, "WINDOW_SHAPES", kernel_checks.WINDOW_SHAPES[:2])
+    monkeypatch.setattr(kernel_checks, "NMS_ROWS", kernel_checks.NMS_ROWS[:1])
     monkeypatch.setattr(kernel_checks, "GROUP_SLOTS", kernel_checks.GROUP_SLOTS[:1])
     monkeypatch.setattr(kernel_checks, "PLACE_SIZES", kernel_checks.PLACE_SIZES[:2])
     assert kernel_checks.main(["--emulated", "--few", "--json", str(file)]) == 0

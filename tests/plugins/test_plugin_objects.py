@@ -17,6 +17,7 @@ import oracles
 import pytest
 
 from cornernet import plugins
+from cornernet.plugins.launchers import SOFT_NMS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -101,6 +102,16 @@ class PluginLaunchers:
             == 0
         )
 
+    def corner_windows(
+        self, features, cells, windows, columns, rows, shape, slots, *, size, type, layout="planes", stream=0
+    ):
+        format = HWC8 if layout == "channels_last_8" else LINEAR
+        sources = [Tensor(features, shape, TYPES[type], format), Tensor(cells, (shape[0], slots), INT32)]
+        wide = (shape[0], shape[1] * size * size, slots, 1)
+        results = [Tensor(windows, wide, TYPES[type], format)]
+        results += [Tensor(each, (shape[0], slots), FLOAT) for each in (columns, rows)]
+        assert self.run("CornerWindows", {"size": size}, sources, results, 0, 0, stream) == 0
+
     def corner_group(self, inputs, outputs, workspace, images, corners, *, num_dets, stream=0, **rules):
         sources = [Tensor(data, (images, corners), INT32 if i % 5 == 1 else FLOAT) for i, data in enumerate(inputs)]
         shapes = [(images, num_dets, 4), (images, num_dets), (images, num_dets, 2), (images, num_dets), (images,)]
@@ -108,6 +119,14 @@ class PluginLaunchers:
         results = [Tensor(*each) for each in zip(outputs, shapes, types)]
         size = self.corner_group_workspace(images, corners)
         assert self.run("CornerGroup", {"num_dets": num_dets, **rules}, sources, results, workspace, size, stream) == 0
+
+    def corner_soft_nms(self, inputs, outputs, images, candidates, *, limit, method="gaussian", stream=0, **rules):
+        shapes = [(images, candidates, 4), (images, candidates), (images, candidates), (images,), (images, 9)]
+        sources = [Tensor(*each) for each in zip(inputs, shapes, [FLOAT, FLOAT, INT32, INT32, FLOAT])]
+        shapes = [(images, limit, 4), (images, limit), (images, limit), (images,)]
+        results = [Tensor(*each) for each in zip(outputs, shapes, [FLOAT, FLOAT, INT32, INT32])]
+        fields = {"limit": limit, "method": SOFT_NMS[method], **rules}
+        assert self.run("CornerSoftNms", fields, sources, results, 0, 0, stream) == 0
 
 
 @pytest.fixture(scope="session")
@@ -204,6 +223,29 @@ def test_peaks_then_groups_through_plugins_match_the_oracles(through_plugins):
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize(("dtype", "layout"), [(np.float32, "planes"), (np.float16, "channels_last_8")])
+def test_windows_through_the_plugin_match_the_oracle(through_plugins, dtype, layout):
+    features = np.random.default_rng(2).normal(size=(2, 9, 6, 5)).astype(dtype)
+    cells = np.random.default_rng(3).integers(0, 30, (2, 12))
+    for size in (1, 3):
+        got = through_plugins.corner_windows(features, cells, size, layout)
+        for mine, theirs in zip(got, oracles.corner_windows(features, cells, size)):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_soft_nms_through_the_plugin_is_that_of_the_c_function(through_plugins, emulated):
+    rng = np.random.default_rng(4)
+    boxes = rng.uniform(0, 30, (2, 40, 4)).astype(np.float32)
+    boxes[..., 2:] += boxes[..., :2]
+    scores = np.sort(rng.random((2, 40)), axis=1)[:, ::-1]
+    rows = boxes, scores, rng.integers(0, 2, (2, 40)), np.array([40, 25])
+    placements = np.array([[1, 2, 50, 40, 64, 32, 64, 48, np.nan]] * 2)
+    rules = {"limit": 12, "method": "linear", "sigma": 0.25, "iou_threshold": 0.25, "min_score": 0.125, "iou_pixel": 1}
+    got = through_plugins.corner_soft_nms(*rows, placements, **rules, drop_empty=True)
+    for mine, theirs in zip(got, emulated.corner_soft_nms(*rows, placements, **rules, drop_empty=True)):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+
+
 def test_formats_that_have_no_kernel_are_refused_by_the_plugin(through_plugins):
     run = through_plugins.launchers.run
     map_of = lambda type, format: Tensor(64, (1, 8, 4, 4), type, format)  # noqa: E731
@@ -214,6 +256,9 @@ def test_formats_that_have_no_kernel_are_refused_by_the_plugin(through_plugins):
     )
     too_wide = Tensor(64, (1, 8, 4, 1025), FLOAT)
     assert run("CornerPoolTopLeft", {}, [too_wide] * 2, [too_wide], 0, 0, 0) == -8
+    cells, wide = Tensor(64, (1, 3), INT32), Tensor(64, (1, 32, 3, 1), FLOAT)
+    outputs = [wide, Tensor(64, (1, 3), FLOAT), Tensor(64, (1, 3), FLOAT)]
+    assert run("CornerWindows", {"size": 2}, [map_of(FLOAT, LINEAR), cells], outputs, 0, 0, 0) == -8
     assert run("CornerPeaks", {}, [map_of(FLOAT, LINEAR)], [map_of(FLOAT, LINEAR)] * 3, 0, 0, 0) == -2
 
 

@@ -63,6 +63,24 @@ def model(operator: str, type: int, **attributes) -> onnx.ModelProto:
             helper.make_tensor_value_info(name, kind, rows)
             for name, kind in [("scores", FLOAT), ("labels", INT32), ("cells", INT32)]
         ]
+    elif operator == "CornerWindows":
+        inputs = [helper.make_tensor_value_info("features", type, SHAPE)]
+        inputs += [helper.make_tensor_value_info("cells", INT32, ["n", 20])]
+        windows = ["n", 8 * attributes["size"] ** 2, 20, 1]
+        outputs = [helper.make_tensor_value_info("windows", type, windows)]
+        outputs += [helper.make_tensor_value_info(name, FLOAT, ["n", 20]) for name in ("columns", "rows")]
+    elif operator == "CornerSoftNms":
+        rows, kept = ["n", 50], ["n", attributes["limit"]]
+        shapes = {"boxes": (FLOAT, [*rows, 4]), "scores": (FLOAT, rows), "labels": (INT32, rows)}
+        shapes |= {"counts": (INT32, ["n"]), "placements": (FLOAT, ["n", 9])}
+        inputs = [helper.make_tensor_value_info(name, *each) for name, each in shapes.items()]
+        finals = {
+            "boxes": (FLOAT, [*kept, 4]),
+            "scores": (FLOAT, kept),
+            "labels": (INT32, kept),
+            "counts": (INT32, ["n"]),
+        }
+        outputs = [helper.make_tensor_value_info(f"final_{name}", *each) for name, each in finals.items()]
     else:
         inputs = corners("top_left", 20) + corners("bottom_right", 20)
         rows = ["n", attributes["num_dets"]]
@@ -108,6 +126,8 @@ def build(library: Path, folder: Path, proto: onnx.ModelProto) -> subprocess.Com
         ("CornerPoolTopLeft", {}),
         ("CornerPoolBottomRight", {}),
         ("CornerPeaks", {"top_k": 20}),
+        ("CornerWindows", {"size": 3}),
+        ("CornerSoftNms", {"limit": 20, "method": 1, "sigma": 0.5}),
         ("CornerGroup", {"num_dets": 50, "max_distance": 0.25, "reject_zero_size": 1}),
     ],
 )

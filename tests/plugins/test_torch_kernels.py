@@ -62,6 +62,45 @@ def test_peaks_and_groups_give_torchs_numbers(operators, dtype):
             assert torch.equal(got, wanted)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("channels", "size"), [(16, 3), (5, 3), (16, 1)])
+def test_windows_give_torchs_bits_in_every_memory_order(operators, channels, size, channels_last, dtype):
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    features = random(2, channels, 6, 9, dtype=dtype).contiguous(memory_format=memory)
+    cells = torch.randint(0, 54, (2, 20), generator=torch.Generator().manual_seed(1)).int()
+    got = operators.windows(features, cells, size)
+    for one, other in zip(got, decode.corner_windows_in_torch(features, cells, size)):
+        assert torch.equal(one, other)
+    if channels_last and dtype != torch.float32 and channels % 8 == 0:
+        assert got[0].is_contiguous(memory_format=torch.channels_last)  # as the convolution over them wants it
+
+
+def test_a_batch_comes_back_final(operators):
+    from cornernet.engine.backends import RawDetections
+    from cornernet.engine.geometry import place_fit
+    from cornernet.engine.protocol import Protocol
+    from cornernet.engine.results.postprocess import Suppression, to_results
+
+    rows, protocol = 60, Protocol("any")
+    corner, size = 80 * torch.rand(2, rows, 2), 30 * torch.rand(2, rows, 2)
+    scores = torch.rand(2, rows).sort(dim=1, descending=True).values
+    labels = torch.randint(0, 2, (2, rows)).int()
+    found = decode.CornerPairs(
+        torch.cat((corner, corner + size), 2), scores, torch.zeros(2, rows, 2), labels, torch.tensor([rows, 30]).int()
+    )
+    placement = place_fit((90, 120), (96, 96), protocol)
+    (down, across), (height, width) = placement.resized, placement.image
+    row = [placement.left, placement.top, across, down, across, width, down, height, torch.nan]
+    got = operators.soft_nms(found, torch.tensor([row, row]), 20, method="linear", drop_empty=True)
+    raw = RawDetections(*(each.numpy() for each in found))
+    for image in range(2):
+        wanted = to_results([(raw, image, placement)], Suppression("linear", max_per_image=20), protocol)
+        count = int(got[3][image])
+        for one, other in zip(got, wanted):
+            torch.testing.assert_close(one[image, :count], torch.from_numpy(other), rtol=1e-5, atol=1e-5)
+
+
 WHOLE_NETWORK = """
 import sys
 import torch
@@ -79,6 +118,7 @@ called = []
 class Counting(kernel_operators.KernelOperators):
     def pool(self, *a): called.append("pool"); return super().pool(*a)
     def peaks(self, *a): called.append("peaks"); return super().peaks(*a)
+    def windows(self, *a): called.append("windows"); return super().windows(*a)
     def group(self, *a): called.append("group"); return super().group(*a)
 kernel_operators.register(Counting(Launchers(sys.argv[1]), lambda device: 0), "cpu")
 got = backend.run(canvases)
@@ -97,7 +137,7 @@ def test_a_registered_kernel_is_what_the_network_runs(emulated):
     command = [sys.executable, "-c", WHOLE_NETWORK, library]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['group', 'peaks', 'pool'] 2"
+    assert done.stdout.strip() == "['group', 'peaks', 'pool', 'windows'] 2"
 
 
 def test_without_the_library_it_says_once_that_torchs_operators_run(monkeypatch, caplog):

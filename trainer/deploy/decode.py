@@ -1,7 +1,7 @@
 """Corners to boxes in torch: the twin of the ONNX functions and the CUDA plugins, operator by operator.
 
-Custom operators, so that torch.export keeps each as one node: `corner_peaks` and `corner_group` are the deployed
-operators of the same name; the others read tensor shapes at run time and become a few standard ONNX nodes.
+Custom operators, so that torch.export keeps each as one node: `corner_peaks`, `corner_windows` and `corner_group` are
+the deployed operators of the same name; the others read tensor shapes at run time and become a few standard ONNX nodes.
 tests/oracles.py is the definition of ties, NaN and padding; all implementations agree with it.
 """
 
@@ -72,13 +72,14 @@ def corner_group(
     return CornerPairs(*found)
 
 
-def read_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def corner_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """What a `size` x `size` convolution sees at selected cells; zeros beyond the border.
 
-    features (N, C, h, w), cells (N, K) int32 -> windows (N, K, C * size * size) in the order of a convolution's
-    flattened weight, and columns, rows (N, K) float32 [cell].
+    features (N, C, h, w), cells (N, K) int32 -> windows (N, C * size * size, K, 1) in the order of a convolution's
+    flattened weight, so that a 1x1 convolution over them is that convolution at the cells; columns, rows (N, K) float32
+    [cell].
     """
-    return torch.ops.cornernet.read_windows(features, cells, size)
+    return torch.ops.cornernet.corner_windows(features, cells, size)
 
 
 def reject_border(labels: Tensor, cells: Tensor, heatmap: Tensor, *, last: bool) -> Tensor:
@@ -218,26 +219,26 @@ def _(
     )
 
 
-@torch.library.custom_op("cornernet::read_windows", mutates_args=())
-def _read_windows(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def corner_windows_in_torch(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     images, channels, height, width = features.shape
-    slots = cells.shape[1]
     rows, columns = cells.long() // width, cells.long() % width
     reach = torch.arange(size, device=cells.device) - size // 2
-    window_rows = (rows[:, :, None] + reach.repeat_interleave(size)).flatten(1)
-    window_columns = (columns[:, :, None] + reach.repeat(size)).flatten(1)
+    window_rows = (rows[:, None] + reach.repeat_interleave(size)[:, None]).flatten(1)
+    window_columns = (columns[:, None] + reach.repeat(size)[:, None]).flatten(1)
     inside = (window_rows >= 0) & (window_rows < height) & (window_columns >= 0) & (window_columns < width)
     index = torch.where(inside, window_rows * width + window_columns, 0)[:, None].expand(-1, channels, -1)
     values = torch.where(inside[:, None], features.flatten(2).gather(2, index), 0)
-    windows = values.reshape(images, channels, slots, size * size).transpose(1, 2).reshape(images, slots, -1)
-    return windows, columns.float(), rows.float()
+    return values.reshape(images, channels * size * size, -1, 1), columns.float(), rows.float()
 
 
-@_read_windows.register_fake
+corner_windows_operator = torch.library.custom_op("cornernet::corner_windows", corner_windows_in_torch, mutates_args=())
+
+
+@corner_windows_operator.register_fake
 def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     images, slots = cells.shape
     return (
-        features.new_empty((images, slots, features.shape[1] * size * size)),
+        features.new_empty((images, features.shape[1] * size * size, slots, 1)),
         features.new_empty((images, slots), dtype=torch.float32),
         features.new_empty((images, slots), dtype=torch.float32),
     )

@@ -20,7 +20,7 @@ from cornernet.trainer.deploy.decode import (
     cell_size,
     corner_group,
     corner_peaks,
-    read_windows,
+    corner_windows,
     reject_border,
 )
 from cornernet.trainer.deploy.fold_batch_norm import fold_batch_norms
@@ -90,8 +90,8 @@ class DeployedCorner(nn.Module):
     def forward(self, features: Tensor) -> Corners:
         heatmap = self.heatmap(features)
         scores, labels, cells = corner_peaks(heatmap, self.top_k)
-        windows, columns, rows = read_windows(features, cells, self.window)
-        hidden = self.hidden(windows.transpose(1, 2).unsqueeze(3)).relu()
+        windows, columns, rows = corner_windows(features, cells, self.window)
+        hidden = self.hidden(windows).relu()
         embeddings, x, y = self.position(hidden.to(torch.float32)).squeeze(3).unbind(dim=1)
         x, y = columns + x, rows + y
         if self.rejects_border:

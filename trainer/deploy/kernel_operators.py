@@ -18,17 +18,18 @@ from torch import Tensor
 from cornernet.plugins import library_path
 from cornernet.plugins.launchers import Launchers
 from cornernet.trainer.deploy import decode
+from cornernet.trainer.deploy.decode import CornerPairs
 from cornernet.trainer.network import corner_pool
 
 log = logging.getLogger("cornernet.torch")
 
 TYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
-LONGEST_SIDE, MOST_SLOTS, MOST_DETS = 1024, 1000, 3840
+LONGEST_SIDE, MOST_SLOTS, MOST_DETS, WINDOWS = 1024, 1000, 3840, (1, 3, 5, 7)
 """Beyond these the kernels refuse (kernels/*.h), and torch's operators take over."""
 
 
 class KernelOperators:
-    """The four operators on tensors. stream: handle of a device's stream to run on, asked at every call."""
+    """The operators on tensors. stream: handle of a device's stream to run on, asked at every call."""
 
     def __init__(self, launchers: Launchers, stream: Callable[[torch.device], int]) -> None:
         self._launchers, self._stream = launchers, stream
@@ -37,11 +38,7 @@ class KernelOperators:
         """Corner pooling of two (N, C, h, w) maps. Maps whose channels lie side by side, as convolutions on tensor
         cores leave them, are pooled as they are."""
         assert first.shape == second.shape and first.dtype == second.dtype, (first.shape, second.shape)
-        channels_last = (
-            first.element_size() == 2
-            and first.shape[1] % 8 == 0
-            and first.is_contiguous(memory_format=torch.channels_last)
-        )
+        channels_last = _channels_last(first)
         memory = torch.channels_last if channels_last else torch.contiguous_format
         first, second = (_aligned(each.contiguous(memory_format=memory)) for each in (first, second))
         pooled = torch.empty_like(first, memory_format=torch.preserve_format)
@@ -76,6 +73,30 @@ class KernelOperators:
         )
         return scores, labels, cells
 
+    def windows(self, features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `decode.corner_windows`. Windows of maps whose channels lie side by side lie in that order too."""
+        channels_last = _channels_last(features)
+        memory = torch.channels_last if channels_last else torch.contiguous_format
+        features, cells = _aligned(features.contiguous(memory_format=memory)), cells.contiguous()
+        images, slots = cells.shape
+        depth = features.shape[1] * size * size
+        windows = features.new_empty((images, slots, 1, depth) if channels_last else (images, depth, slots, 1))
+        columns, rows = (features.new_empty((images, slots), dtype=torch.float32) for _ in range(2))
+        self._launchers.corner_windows(
+            features.data_ptr(),
+            cells.data_ptr(),
+            windows.data_ptr(),
+            columns.data_ptr(),
+            rows.data_ptr(),
+            features.shape,
+            slots,
+            size=size,
+            type=TYPES[features.dtype],
+            layout="channels_last_8" if channels_last else "planes",
+            stream=self._stream(features.device),
+        )
+        return windows.permute(0, 3, 1, 2) if channels_last else windows, columns, rows
+
     def group(
         self, corners: tuple[Tensor, ...], num_dets: int, max_distance: float, reject_zero_size: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -100,6 +121,34 @@ class KernelOperators:
             stream=self._stream(like.device),
         )
         return boxes, scores, corner_scores, labels, counts
+
+    def soft_nms(
+        self, found: CornerPairs, placements: Tensor, limit: int, **rules: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The final boxes of a batch of one view an image, on the device: boxes (N, limit, 4) [px, image], scores,
+        labels (N, limit), counts (N,). placements: (N, 9) float32, rules: see kernels/corner_soft_nms.h; what
+        `Detector` does on the host with the same settings."""
+        given = found.boxes, found.scores, found.labels, found.counts, placements
+        inputs = [each.contiguous() for each in given]
+        images, candidates = found.scores.shape
+        boxes, scores = (found.boxes.new_empty(shape) for shape in ((images, limit, 4), (images, limit)))
+        labels, counts = (found.labels.new_empty(shape) for shape in ((images, limit), (images,)))
+        self._launchers.corner_soft_nms(
+            [each.data_ptr() for each in inputs],
+            [each.data_ptr() for each in (boxes, scores, labels, counts)],
+            images,
+            candidates,
+            limit=limit,
+            stream=self._stream(found.boxes.device),
+            **rules,
+        )
+        return boxes, scores, labels, counts
+
+
+def _channels_last(maps: Tensor) -> bool:
+    """Whether the kernels take the channels of these maps side by side, as they lie (TensorRT's kHWC8)."""
+    fits = maps.element_size() == 2 and maps.shape[1] % 8 == 0
+    return fits and maps.is_contiguous(memory_format=torch.channels_last)
 
 
 def _bytes(size: int, like: Tensor) -> Tensor:
@@ -127,6 +176,12 @@ def register(kernels: KernelOperators, device_type: str) -> None:
     def _(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
         fits = logits.dtype in TYPES and top_k <= MOST_SLOTS
         return kernels.peaks(logits, top_k) if fits else decode.corner_peaks_in_torch(logits, top_k)
+
+    @decode.corner_windows_operator.register_kernel(device_type)
+    def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        fits = features.dtype in TYPES and size in WINDOWS
+        run = kernels.windows if fits else decode.corner_windows_in_torch
+        return run(features, cells, size)
 
     @decode.corner_group_operator.register_kernel(device_type)
     def _(

@@ -13,7 +13,7 @@ from cornernet.trainer.deploy.decode import (
     cell_size,
     corner_group,
     corner_peaks,
-    read_windows,
+    corner_windows,
     reject_border,
 )
 
@@ -184,8 +184,9 @@ def test_a_window_times_the_weight_is_the_convolution_at_that_cell(size):
     features = torch.randn(2, 4, 5, 7, generator=generator)
     conv = torch.nn.Conv2d(4, 6, size, padding=size // 2)
     cells = torch.stack([torch.randperm(35, generator=generator) for _ in range(2)]).int()
-    windows, columns, rows = read_windows(features, cells, size)
-    got = torch.nn.functional.linear(windows, conv.weight.flatten(1), conv.bias)
+    windows, columns, rows = corner_windows(features, cells, size)
+    assert windows.shape == (2, 4 * size * size, 35, 1)
+    got = torch.nn.functional.linear(windows[..., 0].transpose(1, 2), conv.weight.flatten(1), conv.bias)
     expected = conv(features).flatten(2).gather(2, cells.long()[:, None].expand(-1, 6, -1)).transpose(1, 2)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rows * 7 + columns, cells.float())
@@ -203,7 +204,7 @@ def test_operators_are_registered_in_full():
     corners = [torch.rand(2, 5), torch.ones(2, 5, dtype=torch.int32), *torch.rand(3, 2, 5).unbind()]
     torch.library.opcheck(torch.ops.cornernet.corner_group, (*corners, *corners, 7, 0.5, False))
     cells = torch.zeros(2, 5, dtype=torch.int32)
-    torch.library.opcheck(torch.ops.cornernet.read_windows, (logits, cells, 3))
+    torch.library.opcheck(torch.ops.cornernet.corner_windows, (logits, cells, 3))
     torch.library.opcheck(torch.ops.cornernet.reject_border, (cells, cells, logits, True))
     torch.library.opcheck(torch.ops.cornernet.attention_peaks, (logits[:, :1], 10))
     torch.library.opcheck(torch.ops.cornernet.cell_size, (torch.zeros(2, 32, 48, 3, dtype=torch.uint8), logits))

@@ -155,6 +155,6 @@ def test_the_decoder_makes_no_tensor_from_host_values(monkeypatch):
     scores, labels, cells = decode.corner_peaks_in_torch(logits, 5)
     side = (scores, labels, scores, scores, scores)
     decode.corner_group_in_torch(*side, *side, 10, 0.5, False)
-    decode.read_windows(logits, cells, 3)
+    decode.corner_windows_in_torch(logits, cells, 3)
     size = decode.cell_size(torch.zeros(1, 32, 64, 3), logits)
     assert size.tolist() == [8.0, 4.0, 8.0, 4.0]
