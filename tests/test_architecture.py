@@ -114,6 +114,17 @@ def test_a_product_verb_imports_no_benchmark(verb, graph):
     assert [name for name in reached(graph, f"cornernet.commands.{verb}") if "benchmarks" in name] == []
 
 
+def test_the_detector_with_anchors_is_known_to_the_analyses_only():
+    known = {
+        name_of(path)
+        for path in SOURCES
+        for name in imports_of(path)
+        if path.parent != ROOT / "benchmarks" / "anchor_baseline"
+        if "anchor_baseline" in name or "compared_backbones" in name
+    }
+    assert known == {"benchmarks/analyses/compared_backbones.py", "cornernet/commands/analyse_training.py"}
+
+
 def test_of_the_plugins_the_engine_imports_only_where_the_library_is_and_how_it_is_called():
     names = {name for path in (ROOT / "engine").rglob("*.py") for name in imports_of(path)}
     plugins = {name for name in names if name.startswith("cornernet.plugins")}

@@ -156,6 +156,7 @@ def test_a_checkout_without_links_says_so_and_so_does_what_is_installed_from_it(
         assert "git clone -c core.symlinks=true" in said
 
 
+@pytest.mark.slow
 def test_prediction_works_in_a_fresh_environment_without_torch(wheel, tmp_path):
     from cornernet.engine.model_card import ModelCard
     from cornernet.export.onnx_export import export_onnx

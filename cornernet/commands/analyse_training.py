@@ -97,7 +97,7 @@ def backbones(
     output folder are not trained again.
     """
     from cornernet.benchmarks.analyses.analysis_charts import bar_chart
-    from cornernet.benchmarks.analyses.backbones import (
+    from cornernet.benchmarks.analyses.compared_backbones import (
         COLUMNS,
         ROWS,
         backbone_config,

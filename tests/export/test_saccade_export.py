@@ -50,7 +50,8 @@ def test_the_file_gives_boxes_and_attention_and_its_card_says_that_it_is_a_sacca
     card = ModelCard.from_json(text, origin="file")
     assert card == plain.card and card.saccade == card_of(network).saccade and card.decoder.reject_border
     operators = sorted(node.op_type for node in model.graph.node if node.domain == "cornernet")
-    assert operators == ["CornerGroup", "CornerPeaks", "CornerPeaks", "CornerPoolBottomRight", "CornerPoolTopLeft"]
+    windows, peaks = ["CornerWindows"] * 2, ["CornerPeaks"] * 2
+    assert operators == ["CornerGroup", *peaks, "CornerPoolBottomRight", "CornerPoolTopLeft", *windows]
     assert {node.name for node in model.graph.node} >= {
         f"attention.maps.{m.split('_')[0]}.1/Conv" for m in ATTENTION_MAPS
     }

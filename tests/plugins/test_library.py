@@ -85,6 +85,7 @@ def test_the_library_exports_two_functions_for_tensorrt_and_needs_none_of_it():
     assert "nvinfer" not in undefined(library)
 
 
+@pytest.mark.slow
 @needs_cmake
 @needs_nvcc
 def test_nvcc_compiles_every_kernel_for_every_architecture():

@@ -104,7 +104,7 @@ def test_a_perfect_network_behind_the_detector_finds_the_boxes():
 
 @pytest.mark.slow
 def test_a_picture_is_learnt_by_heart_on_the_loop_of_the_corners(tmp_path):
-    from cornernet.benchmarks.analyses.backbones import run_row
+    from cornernet.benchmarks.analyses.compared_backbones import run_row
     from cornernet.engine.scoring.coco import load_coco
     from cornernet.trainer.data.shapes import generate_shapes
 

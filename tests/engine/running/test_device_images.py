@@ -115,7 +115,7 @@ def test_without_the_request_images_of_the_host_are_placed_on_the_host(kernels):
         ({"shape": (2, 40, 50, 3)}, "expected (H, W, 3)"),
         ({"shape": (0, 50, 3)}, "shape (0, 50, 3)"),
         ({"shape": (5000, 5000, 3)}, "more than max_pixels=10000"),
-        ({"mask": object()}, "masked"),
+        ({"mask": "a mask"}, "masked"),
         ({"stream": 0}, "stream 0"),
         ({"data": (0, False)}, "may have been freed"),
         ({"data": (4096, False)}, "host memory, or in memory that was freed; expected device 0"),

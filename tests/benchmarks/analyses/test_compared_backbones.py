@@ -3,8 +3,14 @@
 import pytest
 from typer.testing import CliRunner
 
-from cornernet.benchmarks.analyses import backbones
-from cornernet.benchmarks.analyses.backbones import ROWS, BackboneRun, backbone_config, backbone_table, run_rows
+from cornernet.benchmarks.analyses.compared_backbones import (
+    COLUMNS,
+    ROWS,
+    BackboneRun,
+    backbone_config,
+    backbone_table,
+    run_rows,
+)
 from cornernet.cli import app
 from cornernet.engine.scoring.coco import load_coco
 from cornernet.trainer.data.shapes import generate_shapes
@@ -14,7 +20,7 @@ DEFAULT = {"hourglass": None, "pyramid": None}
 
 
 def run(row: str, seed: int, ap: float) -> BackboneRun:
-    return BackboneRun(row, seed, 10, 1_200_000, 0.25, dict.fromkeys(backbones.COLUMNS, ap))
+    return BackboneRun(row, seed, 10, 1_200_000, 0.25, dict.fromkeys(COLUMNS, ap))
 
 
 def test_the_rows_share_schedule_and_views_and_differ_in_the_backbone():
