@@ -90,22 +90,26 @@ def search_float_blocks(
     few = sorted(range(len(pictures)), key=lambda i: -int((expected[i].scores >= CONFIDENT).sum()))
     few = few[:_PICTURES_FOR_SEARCH]
     chosen, truth = [pictures[i] for i in few], [expected[i] for i in few]
-    while len(best.blocks) < MOST_FLOAT_BLOCKS and not (best.agreement.iou >= WANTED_AGREEMENT and enough(best)):
+
+    def right(found: Found) -> bool:
+        return found.agreement.iou >= WANTED_AGREEMENT and enough(found)
+
+    latest = best
+    while len(latest.blocks) < MOST_FLOAT_BLOCKS and not right(latest):
         scores = {}
         for block in blocks_of(model):
-            if block not in best.blocks:
+            if block not in latest.blocks:
                 step(f"{block} in float")
-                tried = leave_in_float(quantised, model, (*best.blocks, block))
+                tried = leave_in_float(quantised, model, (*latest.blocks, block))
                 scores[block] = agreement(truth, _detect(tried, chosen)).iou
-        better = None
+        candidates = []
         for block in sorted(scores, key=scores.__getitem__, reverse=True)[:_CANDIDATES]:
-            candidate = leave_in_float(quantised, model, (*best.blocks, block))
-            found = Found(candidate, (*best.blocks, block), agreement(expected, _detect(candidate, pictures)))
-            if found.agreement.iou > (better or best).agreement.iou:
-                better = found
-        if better is None:
-            break
-        best = better
+            candidate = leave_in_float(quantised, model, (*latest.blocks, block))
+            agreed = agreement(expected, _detect(candidate, pictures))
+            candidates.append(Found(candidate, (*latest.blocks, block), agreed))
+        latest = max(candidates, key=lambda found: found.agreement.iou)  # it may need the next one beside it to help
+        if latest.agreement.iou > best.agreement.iou or right(latest):
+            best = latest
     if best.agreement.iou < LEAST_AGREEMENT:
         raise ExportError(
             f"int8 finds the {best.agreement.boxes} boxes of float32 with a mean overlap of {best.agreement.iou:.2f} "
