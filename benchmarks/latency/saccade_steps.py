@@ -107,12 +107,11 @@ def _look_twice(stages: Stages, backend: WatchedBackend, file: Path) -> tuple[li
     return marks, sum(len(batch) for batch, _ in crops)
 
 
-def _placed(stages: Stages, loaded: Loaded) -> list[tuple[Batch, np.ndarray]]:
+def _placed(stages: Stages, loaded: Loaded) -> list[tuple[Batch, Any]]:
     placed = []
     for batch in stages.views([loaded], BATCH):
-        canvases = np.empty((len(batch), *batch[0].placement.canvas, 3), stages.dtype)
-        stages.place(batch, [loaded], canvases)
-        placed.append((batch, canvases))
+        memory = np.empty(stages.bytes_to_place(batch, [loaded]), np.uint8)
+        placed.append((batch, stages.place(batch, [loaded], memory)))
     return placed
 
 

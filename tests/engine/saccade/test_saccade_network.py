@@ -42,7 +42,8 @@ def test_on_canvases_that_are_not_rounded_the_boxes_are_the_official_ones(backen
     loaded = stages.load((0, path))
     (batch,) = stages.views([loaded], 2)
     canvases = np.empty((2, 255, 255, 3), np.uint8)
-    stages.place(batch, [loaded], canvases)
+    for canvas, view in zip(canvases, batch, strict=True):
+        stages.plan.place(loaded.pixels, view.placement, canvas)
     stages.run(batch, [loaded], canvases)
     crops = stages.plan.placements(loaded.size, loaded.seen)
     assert np.array_equal([crop.origin for crop in crops], numbers["crop.offsets"])
