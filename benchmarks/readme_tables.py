@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cornernet.benchmarks import decoding, object_sizes, operator_times, pipeline
+from cornernet.benchmarks.latency import saccade_looks
 from cornernet.benchmarks.latency.ladder_report import render as render_report
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -46,6 +47,10 @@ def render_ladder() -> str:
     text = ""
     if (RESULTS / "ladder/ladder.json").exists():
         text += f"\n{render_report(_read('ladder/ladder.json'))}\n![the ladder](results/ladder/ladder.png)\n"
+    if (RESULTS / "ladder/since.json").exists():
+        text += (
+            f"\nSince int8 takes in the first layer of each heatmap:\n\n{render_report(_read('ladder/since.json'))}\n"
+        )
     if (RESULTS / "operator_times.json").exists():
         text += f"\n{operator_times.render(_read('operator_times.json'))}\n"
     return text
@@ -58,9 +63,9 @@ def render_pipeline() -> str:
 
 
 def render_sizes() -> str:
-    """Two looks against one; nothing before it was measured."""
-    name = "object_sizes.json"
-    return f"\n{object_sizes.render(_read(name))}\n" if (RESULTS / name).exists() else ""
+    """Two looks against one, then what two looks cost; nothing before it was measured."""
+    measured = (("object_sizes.json", object_sizes.render), ("saccade/saccade.json", saccade_looks.render))
+    return "".join(f"\n{show(_read(name))}\n" for name, show in measured if (RESULTS / name).exists())
 
 
 def write() -> None:
