@@ -68,7 +68,7 @@ def box_locations(
     with np.errstate(divide="ignore", over="ignore"):
         scale = np.where(longer > large, sizes[0], np.where(longer > medium, sizes[1], sizes[2])) / longer
     rank = 1 + scores.astype(np.float64) if rules.rank_by_score else np.ones(len(scale))
-    seen = (longer > 0) & np.isfinite(scale)
+    seen = (longer > 0) & np.isfinite(scale) & (scale > 0)
     if rules.cap_zoom:
         scale = np.minimum(scale, np.float32(LARGEST_CROP))
     return np.column_stack(((y1 + y2) / 2, (x1 + x2) / 2, scale, rank)).astype(np.float64)[seen]
