@@ -55,7 +55,8 @@ def box_locations(
 ) -> np.ndarray:
     """Locations (m, 4) of boxes (n, 4) float32 [px, image] with scores (n,) above the card's threshold.
 
-    The scale shows the longer side as long as its size class is best seen. Boxes of no size give none.
+    The scale shows the longer side as long as its size class is best seen. Boxes of no size, or beyond all
+    numbers, give none.
     """
     strong = (scores > np.float32(saccade.reference_threshold)) & np.isfinite(boxes).all(axis=1)
     boxes, scores = boxes[strong], scores[strong]
@@ -68,7 +69,7 @@ def box_locations(
     with np.errstate(divide="ignore", over="ignore"):
         scale = np.where(longer > large, sizes[0], np.where(longer > medium, sizes[1], sizes[2])) / longer
     rank = 1 + scores.astype(np.float64) if rules.rank_by_score else np.ones(len(scale))
-    seen = (longer > 0) & np.isfinite(scale) & (scale > 0)
+    seen = (longer > 0) & np.isfinite(scale) & (scale > 0) & np.isfinite(y1 + y2) & np.isfinite(x1 + x2)
     if rules.cap_zoom:
         scale = np.minimum(scale, np.float32(LARGEST_CROP))
     return np.column_stack(((y1 + y2) / 2, (x1 + x2) / 2, scale, rank)).astype(np.float64)[seen]

@@ -45,6 +45,7 @@ class WildBackend:
 
 @settings(max_examples=25, deadline=None)
 @example(seed=214, size=(1, 109), protocol="official")  # a box so long that its scale is 0
+@example(seed=1091, size=(1, 145), protocol="official")  # a box whose centre is beyond float32
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 400), st.integers(1, 400)),
