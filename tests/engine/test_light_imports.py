@@ -72,6 +72,8 @@ def test_importing_the_package_loads_nothing_heavy():
     ],
 )
 def test_an_absent_package_is_an_error_with_the_command_in_python_too(package, module, extra):
+    if package == "jinja2":
+        pytest.importorskip("matplotlib", reason="the page asks for it first: pip install '.[charts]'")
     if "analyses" in module:
         pytest.importorskip("torch", reason="the analyses look into a network: pip install '.[train]'")
     result = run_python(f"""

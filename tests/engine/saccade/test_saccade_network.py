@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
-from golden_saccade import calibrated_network
 from planted_saccade import saccade_card
 
 from cornernet.engine.detector import Detector
-from cornernet.trainer.deploy.torch_backend import TorchBackend
+
+torch = pytest.importorskip("torch", reason="the network itself: pip install '.[train]'")
 
 PHOTOGRAPH = "000000377575"
 
@@ -16,6 +15,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def backend(golden):
+    from golden_saccade import calibrated_network
+
+    from cornernet.trainer.deploy.torch_backend import TorchBackend
+
     network = calibrated_network(golden)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
