@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cornernet.benchmarks.anchor_baseline.anchor_net import AnchorAnswers, AnchorNet
+from cornernet.benchmarks.anchor_baseline.anchor_net import AnchorAnswers, AnchorNet, level_strides
 from cornernet.benchmarks.anchor_baseline.anchors import BACKGROUND, IGNORED, AnchorTargets, anchor_boxes, match
-from cornernet.engine.errors import TrainingError
 from cornernet.engine.model_card import ModelCard
 from cornernet.trainer.data.augment import augment
 from cornernet.trainer.data.sampling import CornerSampling, Example
 from cornernet.trainer.loop.config import TrainConfig
-from cornernet.trainer.loop.method import Kind, Method
+from cornernet.trainer.loop.method import Kind, Method, check_canvas
 from cornernet.trainer.network.presets import NetworkConfig
 
 ALPHA, GAMMA = 0.25, 2.0
@@ -86,10 +85,8 @@ def box(deltas: Tensor, targets: AnchorTargets) -> Tensor:
 
 def anchor_method(network: NetworkConfig, card: ModelCard, config: TrainConfig) -> Method:
     """How anchors are trained. Raises TrainingError if the canvas does not fit."""
-    if not all(map(network.is_legal_side, config.size)):
-        raise TrainingError(f"a canvas of {config.size} does not fit {network.name}: {network.size_multiple} px steps.")
-    strides = tuple(network.stride * 2**level for level in range(len(network.dims) - 1))
-    sampling = AnchorSampling(card, config.size, network.stride, config.augment, strides=strides)
+    check_canvas(config.size, network)
+    sampling = AnchorSampling(card, config.size, network.stride, config.augment, strides=level_strides(network))
     return Method(sampling, count_anchors, anchor_loss)
 
 

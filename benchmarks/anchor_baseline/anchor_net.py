@@ -27,6 +27,11 @@ class AnchorAnswers(NamedTuple):
     deltas: Tensor
 
 
+def level_strides(config: NetworkConfig) -> tuple[int, ...]:
+    """Of the maps that an hourglass predicts on, finest first [px/cell]."""
+    return tuple(config.stride * 2**level for level in range(len(config.dims) - 1))
+
+
 class AnchorHeads(nn.Module):
     """RetinaNet's two towers, shared by the levels of a stack; a 1 x 1 convolution makes the levels alike."""
 
@@ -72,8 +77,7 @@ class AnchorNet(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Of the levels, finest first [px/cell]."""
-        return tuple(self.config.stride * 2**level for level in range(len(self.config.dims) - 1))
+        return level_strides(self.config)
 
     @property
     def training_only(self) -> list[nn.Module]:

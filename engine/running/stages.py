@@ -126,17 +126,18 @@ class Stages:
 
     def bytes_to_place(self, batch: Batch, window: Sequence[Loaded]) -> int:
         """Host memory that `place` needs for a batch."""
-        if self._is_packed(batch, window):
-            return packed_bytes(pixels for pixels, _ in _placements(batch, window))
+        views = _placements(batch, window)
+        if self._is_packed(views):
+            return packed_bytes(pixels for pixels, _ in views)
         return int(np.prod((len(batch), *batch[0].placement.canvas, 3))) * self.dtype.itemsize
 
     def place(self, batch: Batch, window: Sequence[Loaded], memory: np.ndarray) -> np.ndarray | Packed:
         """The canvases (n, h, w, 3) of a batch, of `dtype`, or what its backend places itself, in memory (bytes,)."""
         views = _placements(batch, window)
-        if self._is_packed(batch, window):
+        if self._is_packed(views):
             return pack(views, memory, self.card, self.protocol)
-        size = self.bytes_to_place(batch, window)
-        canvases = memory[:size].view(self.dtype).reshape(len(batch), *batch[0].placement.canvas, 3)
+        shape = (len(batch), *batch[0].placement.canvas, 3)
+        canvases = memory[: int(np.prod(shape)) * self.dtype.itemsize].view(self.dtype).reshape(shape)
         for canvas, (pixels, placement) in zip(canvases, views, strict=True):
             assert isinstance(pixels, np.ndarray), "what lies on a device is packed"
             self.plan.place(pixels, placement, canvas)
@@ -174,10 +175,8 @@ class Stages:
             return Detections.failed(loaded.error, **about)
         return Detections(*to_results(self.plan.kept(loaded.seen), self.suppression, self.protocol), **about)
 
-    def _is_packed(self, batch: Batch, window: Sequence[Loaded]) -> bool:
-        return self.device_preprocessing or any(
-            isinstance(pixels, DeviceImage) for pixels, _ in _placements(batch, window)
-        )
+    def _is_packed(self, views: Sequence[tuple[Pixels, Any]]) -> bool:
+        return self.device_preprocessing or any(isinstance(pixels, DeviceImage) for pixels, _ in views)
 
     def _found_on_device(self, source: ImageSource) -> DeviceImage | None:
         """An image that stays on the device. None: it is none, or it is copied to the host as other arrays are, because

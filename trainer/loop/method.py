@@ -38,7 +38,7 @@ class Method(NamedTuple):
 
 def method_of(network: NetworkConfig, card: ModelCard, config: TrainConfig) -> Method:
     """How `network` is trained. Raises TrainingError if `config` asks for what it cannot have."""
-    _check_size(config.size, network)
+    check_canvas(config.size, network)
     weights: dict[str, Any] = {name: getattr(config, name) for name in ("pull_weight", "push_weight", "offset_weight")}
     if card.saccade is None:
         _refuse(network, config.model_fields_set & {"crops", "saccade_loss"}, "are of networks with attention")
@@ -59,7 +59,8 @@ def _refuse(network: NetworkConfig, settings: set[str], why: str) -> None:
         raise TrainingError(f"{network.name} would be trained without {', '.join(sorted(settings))}: these {why}.")
 
 
-def _check_size(size: tuple[int, int], network: NetworkConfig) -> None:
+def check_canvas(size: tuple[int, int], network: NetworkConfig) -> None:
+    """Raise TrainingError unless `network` takes canvases (height, width) [px]."""
     if not all(network.is_legal_side(side) for side in size):
         multiple = network.size_multiple
         nearest = "x".join(str(max(multiple, round(side / multiple) * multiple)) for side in size)

@@ -8,7 +8,7 @@ import torch
 
 from cornernet.benchmarks.anchor_baseline.anchor_backend import AnchorBackend
 from cornernet.benchmarks.anchor_baseline.anchor_method import anchor_loss, count_anchors
-from cornernet.benchmarks.anchor_baseline.anchor_net import PRIOR, AnchorAnswers, AnchorNet
+from cornernet.benchmarks.anchor_baseline.anchor_net import PRIOR, AnchorAnswers, AnchorNet, _flat
 from cornernet.benchmarks.anchor_baseline.anchors import BACKGROUND, IGNORED, AnchorTargets, anchor_boxes, match
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import ModelError
@@ -49,8 +49,6 @@ def test_answers_lie_in_the_order_of_the_anchors_and_start_at_the_prior():
     # One anchor of one cell moves with its own part of the answer only.
     level = torch.zeros(1, 9 * 3, 8, 12)
     level[0, 4 * 3 + 2, 5, 7] = 1
-    from cornernet.benchmarks.anchor_baseline.anchor_net import _flat
-
     (found,) = torch.nonzero(_flat(level, 3)[0]).tolist()
     assert found == [(5 * 12 + 7) * 9 + 4, 2]
 
