@@ -26,10 +26,11 @@ from cornernet.benchmarks.latency.ladder_steps import STEPS
 from cornernet.benchmarks.latency.pictures import write_pictures
 from cornernet.benchmarks.latency.saccade_chart import draw_looks
 from cornernet.benchmarks.latency.saccade_steps import STAGES, time_looks
+from cornernet.engine.datasets.layouts import load_dataset
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import CornerNetError
 from cornernet.engine.machine import machine_facts, summary
-from cornernet.engine.scoring.coco import CocoDataset, load_coco
+from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
 from cornernet.engine.whole_file import write_text_whole
 
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         report = measure(
             given.network,
-            dataset=load_coco(given.data, given.split) if given.data is not None else None,
+            dataset=load_dataset(given.data, given.split) if given.data is not None else None,
             crops=[int(count) for count in given.crops.split(",")],
             steps=given.steps.split(";"),
             rounds=given.rounds,
