@@ -40,7 +40,7 @@ TRIAL := build/trial-$(notdir $(PYTHON))
 LOWEST := build/lowest.txt
 test-python:
 	$(PYTHON) -m venv --clear $(TRIAL)
-	$(TRIAL)/bin/python -m pip install --quiet $(CONSTRAINED) '.[cpu,openvino,evaluate,fast]' pytest hypothesis
+	$(TRIAL)/bin/python -m pip install --quiet $(CONSTRAINED) '.[cpu,openvino,evaluate,fast]' pytest hypothesis ml-dtypes
 	$(TRIAL)/bin/pytest -q -p no:cacheprovider -m "not slow" tests/engine tests/cli/test_front_door.py
 
 # The same with the lowest version of each package that pyproject.toml allows.
