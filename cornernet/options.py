@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -234,5 +234,7 @@ def progress_bars() -> Iterator[Progress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = make_console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not is_terminal(sys.stderr)) as bars:
+    shown = is_terminal(sys.stderr)
+    bars = Progress(*columns, console=console, transient=True, disable=not shown)
+    with bars if shown else nullcontext():  # older ones end with an empty line even when they show nothing
         yield bars

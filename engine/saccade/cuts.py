@@ -132,11 +132,12 @@ def _clear(centre: float, length: int, scale: float, side: int, margin: float) -
     """The centre of one axis moved so far that edges of the image that lie on the canvas are `margin` [px] inside."""
     half = side / (2 * scale)
     before, after = (half - centre) * scale, (half - (length - centre)) * scale  # beyond the image [px, canvas]
-    if before >= 0 and after >= 0:
+    on_canvas = -scale / 2  # an edge that is cut by less than half of an image pixel is shown whole
+    if before >= on_canvas and after >= on_canvas:
         return length / 2 if min(before, after) < margin else centre
-    if 0 <= before < margin:
+    if on_canvas <= before < margin:
         return centre - (margin - before) / scale
-    return centre + (margin - after) / scale if 0 <= after < margin else centre
+    return centre + (margin - after) / scale if on_canvas <= after < margin else centre
 
 
 def place_cut(image: np.ndarray, cut: Cut, card: ModelCard, rules: SaccadeRules, out: np.ndarray) -> None:
