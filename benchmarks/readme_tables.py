@@ -43,7 +43,7 @@ def render() -> str:
 
 
 def render_ladder() -> str:
-    """The ladder, its picture below, then ONNX Runtime's time by operator and by option; nothing before it was measured."""
+    """The ladder, its picture below, then ONNX Runtime's time by operator and option; each once it is measured."""
     text = ""
     if (RESULTS / "ladder/ladder.json").exists():
         text += f"\n{render_report(_read('ladder/ladder.json'))}\n![the ladder](results/ladder/ladder.png)\n"
@@ -62,7 +62,7 @@ def render_pipeline() -> str:
 
 
 def render_sizes() -> str:
-    """Two looks against one, then what two looks cost; nothing before it was measured."""
+    """Two looks against one, then what two looks cost; nothing before it is measured."""
     measured = (("object_sizes.json", object_sizes.render), ("saccade/saccade.json", saccade_looks.render))
     return "".join(f"\n{show(_read(name))}\n" for name, show in measured if (RESULTS / name).exists())
 
