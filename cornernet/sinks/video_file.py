@@ -11,6 +11,7 @@ import numpy as np
 
 from cornernet.engine.errors import OutputError
 from cornernet.engine.printable import printable
+from cornernet.engine.reading.video import Video
 from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.picture_file import MARK
 
@@ -19,18 +20,20 @@ CODES = {".mp4": "mp4v", ".avi": "MJPG"}
 
 
 class Videos:
-    """targets: for the number of each source its file, .mp4 or .avi, and frames a second."""
+    """targets: for the number of each source its file, .mp4 or .avi, and the video it is made of."""
 
-    def __init__(self, targets: Mapping[int, tuple[Path, float]]) -> None:
+    def __init__(self, targets: Mapping[int, tuple[Path, Video]]) -> None:
         self._targets = targets
+        # A camera is asked before it is read: it cannot be opened twice. Files are asked when their turn comes.
+        self._rates = {number: source.rate for number, (_, source) in targets.items() if source.live}
         self._open: dict[int, tuple[cv2.VideoWriter, Path, tuple[int, int]]] = {}
 
     def write(self, found: Detections) -> None:
+        self._finish(last=found.index)
         if found.error is not None or found.frame is None:
             return
         picture = found.draw()
         if found.index not in self._open:
-            self._finish(last=found.index)
             self._open[found.index] = self._begin(found.index, picture)
         writer, _, (height, width) = self._open[found.index]
         if picture.shape[:2] != (height, width):  # a stream that came back in another size
@@ -42,7 +45,8 @@ class Videos:
         self._finish()
 
     def _begin(self, number: int, picture: np.ndarray) -> tuple[cv2.VideoWriter, Path, tuple[int, int]]:
-        path, rate = self._targets[number]
+        path, source = self._targets[number]
+        rate = self._rates.get(number) or source.rate
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")
         height, width = picture.shape[:2]

@@ -80,7 +80,7 @@ def test_all_of_them_at_once(detector):
 def test_a_directory_without_images_says_so(detector, tmp_path):
     (tmp_path / "notes.txt").write_text("")
     results = detector.predict([tmp_path, GOOD])
-    assert "no images in this directory" in results[0].error and results[0].path == str(tmp_path)
+    assert "no images or videos in this directory" in results[0].error and results[0].path == str(tmp_path)
     assert_found(results[1])
     assert "--recursive" not in results[0].error
     (tmp_path / "deep").mkdir()
