@@ -143,7 +143,7 @@ def _decode(data: bytes, origin: str, max_pixels: int, reduction: Callable[[Size
     except cv2.error as error:
         raise ImageError(f"{origin}: cannot be decoded: {error.err or error}") from error
     if image is None:
-        raise ImageError(f"{origin}: cannot be decoded; the file is truncated or corrupted")
+        raise ImageError(f"{origin}: cannot be decoded; it is truncated, corrupted, or of a kind OpenCV cannot read")
     expected = (-(-size[0] // factor), -(-size[1] // factor))
     if image.shape[:2] == expected:
         return image, size
@@ -193,7 +193,7 @@ def find_files(source: ImageSource, *, recursive: bool = False) -> Sequence[Imag
     try:
         if path.is_dir():
             files = path.rglob("*") if recursive else path.iterdir()
-            return sorted(file for file in files if file.suffix.lower() in _TAKEN and file.is_file())
+            return sorted(file for file in files if file.suffix.lower() in _TAKEN and not file.is_dir())
         if (number := _NUMBER.search(path.name)) and not path.exists():
             before, after = map(re.escape, (path.name[: number.start()], path.name[number.end() :]))
             name_of = re.compile(f"{before}(\\d{{{number['digits'] or 1},}}){after}")
