@@ -142,6 +142,28 @@ def test_a_video_of_somebody_else_is_left_alone_and_its_source_too(model, clip, 
     assert run("predict", model, clip, "-o", tmp_path / "a.mp4", "--save", "coco").exit_code == 2
 
 
+def test_a_video_that_could_not_be_written_whole_is_an_error_and_leaves_nothing(model, clip, tmp_path, monkeypatch):
+    class FullDisk:
+        """Says nothing about frames that it drops, as OpenCV's own."""
+
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
+        def __init__(self, *arguments):
+            self.writer, self.frames = writer(*arguments), 0
+            self.isOpened, self.release = self.writer.isOpened, self.writer.release
+
+        def write(self, image):
+            self.frames += 1
+            if self.frames < 4:
+                self.writer.write(image)
+
+    writer = cv2.VideoWriter
+    monkeypatch.setattr(cv2, "VideoWriter", FullDisk)
+    result = run("predict", model, clip, "-o", tmp_path / "out" / "a.avi")
+    assert result.exit_code == 1 and "3 of 7 frames could be written; is the disk full?" in result.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_window_that_cannot_be_shown_is_one_sentence(model, photos, monkeypatch):
     def no_window(*arguments):
         raise cv2.error("not implemented")
