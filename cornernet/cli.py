@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 it failed (one line on stderr says why), 2 wrong usage, 13
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -16,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cornernet.engine.errors import CornerNetError
 from cornernet.engine.installation import EXTRA_OF_PACKAGE, install
+from cornernet.engine.printable import printable
 from cornernet.terminal import prepare_streams
 
 VERBS = (
@@ -116,6 +118,11 @@ class _Verbs(TyperGroup):
 
 def _one_line(error: BaseException) -> str:
     text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename2 or error.filename
+        text = f"{printable(os.fsdecode(name))}: {error.strerror}" if isinstance(name, str | bytes) else error.strerror
+        if error.errno == errno.ENOSPC:
+            text += ". What was finished before stays; free some disk space, then run the same again"
     return " ".join(text.split())
 
 

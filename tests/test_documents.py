@@ -1,6 +1,8 @@
 """What README.md and its sisters name exists: files, make targets, commands with their options, versions."""
 
+import ast
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -10,8 +12,15 @@ from pathlib import Path
 import pytest
 import typer
 from source_imports import FOLDERS, MAY_IMPORT
+from test_advice import options_of
 
+from cornernet.benchmarks.gpu_parts import COMMANDS
 from cornernet.cli import app
+from cornernet.engine.backends.backend_options import BackendOptions
+from cornernet.engine.detector import Detector
+from cornernet.engine.reading.video import Video
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.thresholds import SHOWN
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -170,3 +179,53 @@ def test_the_tiny_network_has_about_a_million_parameters():
     assert "`tiny` (about a million parameters" in text_of(ROOT / "benchmarks/README.md")
     parameters = sum(parameter.numel() for parameter in CornerNet(preset("tiny", 4)).parameters())
     assert abs(parameters / 1e6 - 1) < 0.05
+
+
+def inline_code(page: Path) -> list[str]:
+    return re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_an_option_that_a_page_names_alone_is_one(page):
+    programs = "".join(text_of(path) for path in (ROOT / "benchmarks").rglob("*.py"))
+    known = options_of(typer.main.get_command(app)) | set(re.findall(r'add_argument\(\s*"(--[a-z-]+)"', programs))
+    named = {words.split()[0] for words in inline_code(page) if words.startswith("--")}
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("line", commands("python -m cornernet.benchmarks"))
+def test_the_options_of_a_benchmark_that_a_page_shows_are_its_own(line):
+    words = shlex.split(line)
+    source = text_of(Path(importlib.util.find_spec(words[2]).origin))
+    assert [word for word in words[3:] if word.startswith("-") and f'"{word}"' not in source] == []
+
+
+def test_python_that_the_readme_shows_in_a_line_takes_these_arguments():
+    known = {
+        "Detector": {*inspect.signature(Detector).parameters, *BackendOptions.__annotations__},
+        "Video": set(inspect.signature(Video).parameters),
+    }
+    seen = 0
+    for page in PAGES:
+        for words in inline_code(page):
+            if re.match(r"(Detector|Video)\(", words):
+                call = ast.parse(words, mode="eval").body
+                assert {keyword.arg for keyword in call.keywords} <= known[call.func.id], words
+                seen += 1
+            elif words.startswith("found."):
+                assert hasattr(Detections, words.removeprefix("found.").partition("(")[0]), words
+                seen += 1
+    assert seen > 8 and "keep_images" in inspect.signature(Detector.predict).parameters
+
+
+def test_numbers_in_the_readmes_sentences_are_those_of_the_code():
+    assert f"from the model's own threshold on, {SHOWN} if it has none" in README
+    words = ("one", "two", "three", "four", "five")
+    assert f"each of its {words[len(COMMANDS) - 1]} commands in minutes" in README
+
+
+def test_the_operators_of_the_readme_are_those_that_an_exported_file_holds():
+    source = text_of(ROOT / "export/translate.py")
+    stems = {name.lower() for name in re.findall(r'"Corner(Pool|[A-Z][a-z]+)[A-Za-z]*"', source)}
+    (sentence,) = re.findall(r"[^.]*are custom ONNX operators", README)
+    assert len(stems) == 4 and all(stem in sentence.lower() for stem in stems)

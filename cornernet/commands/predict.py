@@ -43,8 +43,9 @@ cornernet predict model.onnx photos/ -o found
 cornernet predict model.onnx a.jpg b.png 'more/*.jpg' -o found --threshold 0.5
 # some classes, each with its own threshold; tables and labels beside the pictures
 cornernet predict model.onnx photos/ -o found --classes cat,dog --threshold cat=.35 --save coco,csv,yolo,crops
-# a video, a camera in a window
+# a video, a folder of them, a camera in a window
 cornernet predict model.onnx clip.mp4 -o clip_found.mp4
+cornernet predict model.onnx clips/ -o found
 cornernet predict model.onnx 0 --show
 # ten thousand pictures: go on after Ctrl-C; or four machines, each a quarter
 cornernet predict model.onnx archive/ -o found --recursive --resume
@@ -71,11 +72,11 @@ def run(
     model: Model,
     images: Annotated[
         list[str],
-        typer.Argument(help="Pictures, folders, globs, videos, img_%04d.png, rtsp://..., a camera's number."),
+        typer.Argument(help="Pictures, videos, folders, globs, img_%04d.png, rtsp://..., a camera's number."),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for annotated pictures; a .mp4 or .avi for one video."),
+        typer.Option("--output", "-o", help="Folder for annotated pictures and videos; a .mp4 or .avi for one video."),
     ] = None,
     json: Annotated[
         str | None, typer.Option("--json", help="File for JSON lines, - for stdout; default OUTPUT/detections.jsonl.")
@@ -159,7 +160,8 @@ def run(
     sources = list_sources(images, recursive=recursive, every=every, reader=video_reader)
     plan = Plan(sources, output, json, forms, show, part, more=resume)
     videos = [source for source in sources if isinstance(source, Video)]
-    _check_usage(plan, len(videos), resume)
+    live = any(video.live for video in videos)
+    _check_usage(plan, len(videos), resume, live)
     if json is None and output is not None and not plan.one_video:
         plan.lines = str(output / f"detections{part}.jsonl")
     files = [source if isinstance(source, Path) else Path(name_of(source)) for source in sources]
@@ -169,7 +171,6 @@ def run(
     parts = parse_shard(shard)
     names = [name_of(source) for source in sources]
     chosen = [number for number, name in enumerate(names) if in_shard(name, parts) and name not in done]
-    live = any(video.live for video in videos)
     seen = boxes = 0
     errors: list[str] = []
     with ExitStack() as stack:
@@ -204,14 +205,14 @@ def run(
         raise typer.Exit(1)
 
 
-def _check_usage(plan: "Plan", videos: int, resume: bool) -> None:
+def _check_usage(plan: "Plan", videos: int, resume: bool, live: bool) -> None:
     """Raises BadParameter (exit code 2) for options that do not go together."""
     if plan.one_video and (videos != 1 or len(plan.sources) != 1):
         raise typer.BadParameter(f"--output {plan.output} is a video; give one video as source, or a folder as output")
     if plan.forms and (plan.output is None or plan.one_video):
         raise typer.BadParameter("--save needs a folder: --output FOLDER")
-    if resume and videos:
-        raise typer.BadParameter("--resume goes on picture by picture; a video is done as a whole")
+    if resume and (plan.one_video or live):
+        raise typer.BadParameter("--resume goes on file by file; one video is done as a whole, a camera has no end")
     if resume and plan.lines in (None, "-") and plan.output is None:
         raise typer.BadParameter("--resume needs the JSON lines of the run before: --output FOLDER or --json FILE")
 

@@ -76,6 +76,9 @@ class Plan:
         for found in before:
             for table in tables:
                 table.write(found)
+        # A video stands in its place before a line about the source behind it: `--resume` counts on that.
+        if videos := self._videos():
+            sinks.append(Videos(videos))
         if self.lines is not None:
             sinks.append(JsonLines(self.lines, more=self.more))
         if self.pictures:
@@ -87,16 +90,14 @@ class Plan:
                 sinks.append(YoloLabels(check_folder(self.output / "labels", claim=True), stems, card.class_names))
             if "crops" in self.forms:
                 sinks.append(Crops(check_folder(self.output / "crops", claim=True), stems))
-        if videos := self._videos():
-            sinks.append(Videos(videos))
         return [*sinks, *tables]
 
-    def _videos(self) -> dict[int, tuple[Path, float]]:
-        """Source number -> where its annotated copy goes, and frames a second."""
+    def _videos(self) -> dict[int, tuple[Path, Video]]:
+        """Source number -> where its annotated copy goes, and the video itself."""
         if self.output is None:
             return {}
         return {
-            number: (self.output if self.one_video else self.pictures[number].with_suffix(".mp4"), source.rate)
+            number: (self.output if self.one_video else self.pictures[number].with_suffix(".mp4"), source)
             for number, source in enumerate(self.sources)
             if isinstance(source, Video)
         }

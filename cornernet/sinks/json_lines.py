@@ -27,7 +27,8 @@ class JsonLines:
 def read_lines(path: Path) -> list[Detections]:
     """What an earlier run found. Raises OutputError.
 
-    A last line that was not finished is cut off the file, and so are pictures that failed: they are tried again.
+    What is to be done again is cut off the file: a last line that was not finished, pictures and videos that failed,
+    and a video that no other source follows, which may have been left in its middle.
     """
     if not path.is_file():
         return []
@@ -37,10 +38,13 @@ def read_lines(path: Path) -> list[Detections]:
         results = [Detections.from_json(line.decode("utf-8")) for line in lines]
     except ValueError as error:
         raise OutputError(f"{path} cannot be continued: {error}. Run without --resume to write it anew") from error
-    kept = b"".join(line for line, found in zip(lines, results, strict=True) if found.error is None)
+    again = {found.path for found in results if found.error is not None}
+    if results and results[-1].frame is not None:
+        again.add(results[-1].path)
+    kept = b"".join(line for line, found in zip(lines, results, strict=True) if found.path not in again)
     if kept != content:
         write_whole(path.resolve(), lambda partial: partial.write_bytes(kept))
-    return [found for found in results if found.error is None]
+    return [found for found in results if found.path not in again]
 
 
 def _file(path: Path, mode: str) -> IO[str]:

@@ -114,8 +114,8 @@ def _find(root: Path, split: str) -> _Part:
     file = root / "ImageSets" / "Main" / f"{split}.txt"
     if split == ALL and not file.is_file():
         return _Part(annotations, pictures, None, annotations)
-    words = (line.split() for line in text_of(file, _LIST_BYTES).splitlines())
-    return _Part(annotations, pictures, list(dict.fromkeys(_stem(found[0]) for found in words if found)), file)
+    lines = (line.strip() for line in text_of(file, _LIST_BYTES).splitlines())
+    return _Part(annotations, pictures, list(dict.fromkeys(_stem(line) for line in lines if line)), file)
 
 
 def _read_files(part: _Part, problems: list[str]) -> tuple[dict[str, int], dict[str, _Record]]:
@@ -169,11 +169,12 @@ def _has_xml(folder: Path) -> bool:
 
 
 def _of_a_class(file: Path) -> bool:
-    """aeroplane_train.txt: a second column says whether the class is in the picture."""
+    """aeroplane_train.txt: a second column says whether the class is in the picture. Names may hold blanks too."""
     if not file.is_file():
         return True
     with file.open("rb") as lines:
-        return len(lines.readline(1000).split()) > 1
+        first = [lines.readline(1000).split() for _ in range(100)]
+    return any(first) and all(len(words) > 1 and words[-1] in (b"-1", b"0", b"1") for words in first if words)
 
 
 def _stem(name: str) -> str:

@@ -21,6 +21,7 @@ from cornernet.engine.reading import foreign_images, urls
 from cornernet.engine.reading.headers import jpeg
 from cornernet.engine.reading.headers.formats import checked_content, read_header
 from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS, check_size
+from cornernet.engine.reading.video import SUFFIXES as VIDEO_SUFFIXES
 from cornernet.engine.reading.video import Frame, Video, is_video
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Frame | foreign_images.Foreign
@@ -56,6 +57,9 @@ _HOW_TO_DECODE = {
 _NUMBER = re.compile(r"%(?:0(?P<digits>[1-9]))?d")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm"})
+"""Files that are pictures."""
+
+_TAKEN = SUFFIXES | VIDEO_SUFFIXES
 """Files taken from a directory."""
 
 
@@ -139,7 +143,7 @@ def _decode(data: bytes, origin: str, max_pixels: int, reduction: Callable[[Size
     except cv2.error as error:
         raise ImageError(f"{origin}: cannot be decoded: {error.err or error}") from error
     if image is None:
-        raise ImageError(f"{origin}: cannot be decoded; the file is truncated or corrupted")
+        raise ImageError(f"{origin}: cannot be decoded; it is truncated, corrupted, or of a kind OpenCV cannot read")
     expected = (-(-size[0] // factor), -(-size[1] // factor))
     if image.shape[:2] == expected:
         return image, size
@@ -152,7 +156,8 @@ def _decode(data: bytes, origin: str, max_pixels: int, reduction: Callable[[Size
 def expand_sources(images: ImageSource | Iterable[ImageSource]) -> Iterator[ImageSource]:
     """Directories and globs -> their files in sorted order, videos -> their frames, everything else as it is. Lazy.
 
-    A directory without images and a glob without a match pass through too, and fail in `read_image`.
+    Of a directory the pictures and the videos are taken; one without either and a glob without a match pass through
+    too, and fail in `read_image`.
     An array or tensor (N, H, W, 3) counts as N images, an array of paths as its paths.
     """
     given: Any = images
@@ -179,7 +184,7 @@ def is_one_image(images: ImageSource | Iterable[ImageSource]) -> bool:
 def find_files(source: ImageSource, *, recursive: bool = False) -> Sequence[ImageSource]:
     """The files of a directory, a glob or a numbered sequence (shot_%04d.png); nothing if `source` is none of them.
 
-    recursive: those of the folders in a directory too.
+    Of a directory its pictures and videos. recursive: those of the folders in a directory too.
     """
     if not isinstance(source, str | os.PathLike) or not os.fspath(source) or urls.is_url(source):
         return []
@@ -188,7 +193,7 @@ def find_files(source: ImageSource, *, recursive: bool = False) -> Sequence[Imag
     try:
         if path.is_dir():
             files = path.rglob("*") if recursive else path.iterdir()
-            return sorted(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+            return sorted(file for file in files if file.suffix.lower() in _TAKEN and not file.is_dir())
         if (number := _NUMBER.search(path.name)) and not path.exists():
             before, after = map(re.escape, (path.name[: number.start()], path.name[number.end() :]))
             name_of = re.compile(f"{before}(\\d{{{number['digits'] or 1},}}){after}")
@@ -212,7 +217,8 @@ def _read_file(source: str | os.PathLike[str], max_pixels: int) -> bytes:
         if path.is_dir():
             folders = any(one.is_dir() for one in path.iterdir())  # an error if the directory may not be read
             deeper = f". There are folders in it: --recursive, in Python the glob {name}/**/*.jpg" if folders else ""
-            raise ImageError(f"{name}: no images in this directory; looked for {', '.join(sorted(SUFFIXES))}{deeper}")
+            looked_for = ", ".join(sorted(_TAKEN))
+            raise ImageError(f"{name}: no images or videos in this directory; looked for {looked_for}{deeper}")
         if glob.has_magic(str(path)) and not path.exists():
             raise ImageError(f"{name}: no file matches")
         if path.exists() and not path.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,16 @@ class Sample:
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
+
+    def wrong_size(self, height: int, width: int) -> str | None:
+        """Why a picture of this size [px] is not the one that was annotated; None: it may be."""
+        if (height, width) == (self.height, self.width):
+            return None
+        turned = (height, width) == (self.width, self.height)
+        hint = ". Turned by its EXIF orientation after it was annotated?" if turned else ""
+        return (
+            f"{self.path}: the image is {width}x{height} pixels, its annotation says {self.width}x{self.height}{hint}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +110,24 @@ def dataset_of(
     problems: what reading found already. Raises DatasetError if there is no usable category or image.
     """
     problems = list(problems)
-    names = read_categories(content["categories"], file, problems)
+    names = read_categories(content["categories"], problems)
+    if not names:
+        wanted = "expected entries like {'id': 1, 'name': 'cell'}" if from_coco else "no object has a name"
+        raise DatasetError(f"{shown_path(file)}: no usable category; {wanted}{_such_as(problems)}.")
     entries = read_images(content["images"], problems)
-    folder = _find_folder(entries, folders, file)
+    if not entries:
+        raise DatasetError(f"{shown_path(file)}: no usable image is listed{_such_as(problems)}.")
+    folder = _find_folder(entries, folders)
+    if folder is None and os.sep == "/":  # written on Windows
+        slashed = {key: (name.replace("\\", "/"), *size) for key, (name, *size) in entries.items()}
+        if (folder := _find_folder(slashed, folders)) is not None:
+            entries = slashed
+    if folder is None:
+        first = shown_path(next(iter(entries.values()))[0])
+        raise DatasetError(
+            f"{shown_path(file)}: none of its {len(entries)} usable images exists (the first is {first}). "
+            f"Searched {', '.join(map(shown_path, folders))}. Name the folder of the images."
+        )
     found = _check_files(entries, folder, problems)
     if not found:
         raise DatasetError(
@@ -160,16 +186,17 @@ def _folders(root: Path, split: str | None) -> list[Path]:
     return [root / name for name in names]
 
 
-def _find_folder(entries: dict[int, tuple[str, int, int]], folders: Sequence[Path], file: Path) -> Path:
+def _find_folder(entries: dict[int, tuple[str, int, int]], folders: Sequence[Path]) -> Path | None:
     """The first folder that holds any of the files."""
     for folder in folders:
         if any(bytes_of(folder / name) is not None for name, _, _ in entries.values()):
             return folder
-    first = next((f" (the first is {shown_path(name)})" for name, _, _ in entries.values()), "")
-    raise DatasetError(
-        f"{shown_path(file)}: none of its {len(entries)} usable images exists{first}. "
-        f"Searched {', '.join(map(shown_path, folders))}. Name the folder of the images."
-    )
+    return None
+
+
+def _such_as(problems: Sequence[str]) -> str:
+    """The first lines about entries that were left out: where nothing is left, they say why."""
+    return f". Such as {'; '.join(problems[:3])}" if problems else ""
 
 
 def _check_files(entries: dict[int, tuple[str, int, int]], folder: Path, problems: list[str]) -> dict[int, ImageFile]:

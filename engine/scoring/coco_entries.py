@@ -9,7 +9,6 @@ from reprlib import repr as short
 from typing import Any, NamedTuple
 
 from cornernet.engine.arguments import shown_path
-from cornernet.engine.errors import DatasetError
 from cornernet.engine.printable import printable
 
 _REPORTED_CLIP = 1.0
@@ -33,7 +32,7 @@ FoundObject = tuple[list[float], int, bool]
 """Box x1 y1 x2 y2 [px], class index, crowd."""
 
 
-def read_categories(entries: list[Any], file: Path, problems: list[str]) -> dict[int, str]:
+def read_categories(entries: list[Any], problems: list[str]) -> dict[int, str]:
     """Category id -> name, ascending ids."""
     names: dict[int, str] = {}
     for place, entry in enumerate(entries):
@@ -45,10 +44,6 @@ def read_categories(entries: list[Any], file: Path, problems: list[str]) -> dict
         else:
             name = entry.get("name")
             names[category] = printable(str(name)) if isinstance(name, str | int | float) else f"class {category}"
-    if not names:
-        raise DatasetError(
-            f"{shown_path(file)}: no usable category; expected entries like {{'id': 1, 'name': 'cell'}}."
-        )
     return dict(sorted(names.items()))
 
 

@@ -31,5 +31,6 @@ def grouped(lines: Sequence[str]) -> list[str]:
             continue
         what = members[0].partition(": ")[2]
         hint = next((hint for said, hint in _HINTS if re.search(said, what)), "")
-        shown.append(f"{len(members)} times the same{hint}. Such as {'; '.join(members[:3])}")
+        end = "" if hint.endswith("?") else "."
+        shown.append(f"{len(members)} times the same{hint}{end} Such as {'; '.join(members[:3])}")
     return shown

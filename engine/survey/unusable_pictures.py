@@ -27,6 +27,4 @@ def _complaint(sample: Sample) -> str | None:
         _, (height, width) = read_reduced(sample.path, Rules(), reduction=lambda size: 8)
     except ImageError as error:
         return str(error)
-    if (height, width) == (sample.height, sample.width):
-        return None
-    return f"{sample.path}: the image is {width}x{height} pixels, its annotation says {sample.width}x{sample.height}"
+    return sample.wrong_size(height, width)

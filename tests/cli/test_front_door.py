@@ -107,6 +107,19 @@ def test_an_expected_error_is_one_line_on_stderr_and_ends_with_1(monkeypatch, er
     assert result.stderr.startswith("cornernet: ")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(28, "No space left on device"), "cornernet: No space left on device. What was finished before stays"),
+        (OSError(28, "No space left on device", "/from", None, "/to"), "cornernet: /to: No space left on device. "),
+        (OSError(30, "Read-only file system", b"/caf\xe9"), "cornernet: /caf\\xe9: Read-only file system\n"),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence_with_the_file(monkeypatch, error, words):
+    failing(monkeypatch, error)
+    assert run("doctor").stderr.startswith(words)
+
+
 def test_debug_shows_the_traceback_of_an_expected_error(monkeypatch):
     failing(monkeypatch, ModelError("wrong"))
     assert isinstance(run("--debug", "doctor").exception, ModelError)

@@ -80,11 +80,20 @@ def test_all_of_them_at_once(detector):
 def test_a_directory_without_images_says_so(detector, tmp_path):
     (tmp_path / "notes.txt").write_text("")
     results = detector.predict([tmp_path, GOOD])
-    assert "no images in this directory" in results[0].error and results[0].path == str(tmp_path)
+    assert "no images or videos in this directory" in results[0].error and results[0].path == str(tmp_path)
     assert_found(results[1])
     assert "--recursive" not in results[0].error
     (tmp_path / "deep").mkdir()
     assert f"folders in it: --recursive, in Python the glob {tmp_path}/**/*.jpg" in detector.predict(tmp_path)[0].error
+
+
+def test_a_link_that_leads_nowhere_is_an_error_and_no_picture_less(detector, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), GOOD)
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "c.mp4").symlink_to(tmp_path / "c.mp4")
+    good, *lost = detector.predict(tmp_path)
+    assert_found(good)
+    assert [one.error for one in lost] == [f"{tmp_path}/{name}: no such file" for name in ("b.png", "c.mp4")]
 
 
 def test_an_unreadable_file_type_says_so(detector):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from cornernet import plugins
+from cornernet.plugins import launchers
 from cornernet.trainer.deploy import decode, kernel_operators
 from cornernet.trainer.deploy.kernel_operators import KernelOperators
 from cornernet.trainer.network import corner_pool
@@ -148,3 +150,17 @@ def test_without_the_library_it_says_once_that_torchs_operators_run(monkeypatch,
     finally:
         kernel_operators.register_cuda_kernels.cache_clear()
     assert caplog.text.count("torch's own operators run") == 1
+
+
+def test_the_python_of_the_page_pools(emulated, monkeypatch):
+    """On the emulation, with smaller maps in memory of the host."""
+    page = (Path(__file__).parents[2] / "plugins/README.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    for there, here in (("128, 128, 128", "4, 16, 16"), ('device="cuda", ', "")):
+        assert there in code
+        code = code.replace(there, here)
+    monkeypatch.setattr(plugins, "library_path", lambda: "the library")
+    monkeypatch.setattr(launchers, "Launchers", {"the library": emulated.launchers}.__getitem__)
+    names: dict = {}
+    exec(code, names)
+    assert torch.equal(names["pooled"], IN_TORCH["top_left"](names["first"], names["second"]))

@@ -116,12 +116,8 @@ class CornerDataset(Dataset[Batch]):
             image = read_image(sample.path)
         except ImageError as error:
             return f"{error}; another image takes its place"
-        if image.shape[:2] != (sample.height, sample.width):
-            found = f"{image.shape[1]}x{image.shape[0]}"
-            return (
-                f"{sample.path}: the image is {found} pixels, its annotation says {sample.width}x{sample.height}; "
-                "another image takes its place"
-            )
+        if (wrong := sample.wrong_size(*image.shape[:2])) is not None:
+            return f"{wrong}; another image takes its place"
         return resize(image, self._stored_size(sample), antialias=True)
 
     def _stored_size(self, sample: Sample) -> tuple[int, int]:

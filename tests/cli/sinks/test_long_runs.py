@@ -11,6 +11,7 @@ from fake_backends import picture
 from predict_runs import BOX, done, lines_of, run
 
 from cornernet.inputs import in_shard
+from cornernet.sinks.json_lines import JsonLines
 
 
 def test_a_run_goes_on_where_it_was_killed_and_loses_and_doubles_nothing(model, photos, tmp_path):
@@ -38,6 +39,33 @@ def test_pictures_that_failed_are_tried_again(model, photos, tmp_path):
         lines = lines_of(tmp_path / "a.jsonl")
         assert len(lines) == len({line["path"] for line in lines}) == 6
         assert sum(line["error"] is not None for line in lines) == errors
+
+
+def test_a_folder_of_videos_goes_on_with_the_video_that_was_not_finished(model, clip, tmp_path):
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    for name in "abc":
+        (clips / f"{name}.avi").write_bytes(clip.read_bytes())
+    words = ("predict", model, clips, "-o", out, "--save", "csv")
+    done(*words)
+    whole = {name: (out / name).read_text() for name in ("detections.jsonl", "detections.csv")}
+    lines = whole["detections.jsonl"].splitlines(keepends=True)
+    (out / "detections.jsonl").write_text("".join(lines[:10]))  # killed at the third frame of b.avi
+    for name in "abc":
+        (out / f"{name}.mp4").unlink()
+    assert "7 pictures were done before" in done(*words, "--resume").stderr
+    assert {name: (out / name).read_text() for name in whole} == whole
+    assert {path.name for path in out.glob("*.mp4")} == {"b.mp4", "c.mp4"}  # a.avi was done
+
+
+def test_a_video_is_in_its_place_before_the_next_file_has_a_line(model, clip, photos, tmp_path, monkeypatch):
+    out, seen = tmp_path / "out", []
+    write = JsonLines.write
+    monkeypatch.setattr(
+        JsonLines, "write", lambda self, found: seen.append((out / "clip.mp4").exists()) or write(self, found)
+    )
+    done("predict", model, clip, photos / "1.png", "-o", out)
+    assert seen == [False] * 7 + [True]
 
 
 @pytest.mark.slow
@@ -80,7 +108,8 @@ def test_a_run_that_is_killed_again_and_again_ends_with_every_picture_once(model
 
 def test_what_cannot_be_resumed_is_said(model, photos, clip, tmp_path):
     assert run("predict", model, photos, "--json", "-", "--resume").exit_code == 2
-    assert run("predict", model, clip, "-o", tmp_path / "o", "--resume").exit_code == 2
+    assert run("predict", model, clip, "-o", tmp_path / "o.mp4", "--resume").exit_code == 2
+    assert run("predict", model, "0", "-o", tmp_path / "o", "--resume").exit_code == 2  # a camera
     (tmp_path / "a.jsonl").write_text('{"path": 3}\n')
     result = run("predict", model, photos, "--json", tmp_path / "a.jsonl", "--resume")
     assert result.exit_code == 1 and "Run without --resume" in result.stderr

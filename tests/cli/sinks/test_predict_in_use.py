@@ -107,6 +107,21 @@ def test_a_clip_among_pictures_goes_into_the_folder_with_every_second_frame(mode
     assert images[1]["file_name"].endswith("clip.avi#2")
 
 
+def test_a_folder_of_videos_and_pictures_is_done_file_by_file(model, clip, photos, tmp_path):
+    (photos / "b.avi").write_bytes(clip.read_bytes())
+    (photos / "deep" / "c.avi").write_bytes(clip.read_bytes())
+    (photos / "broken.mp4").write_bytes(b"no video")
+    result = done("predict", model, photos, "-o", tmp_path / "out", "--recursive", "--save", "csv")
+    assert "broken.mp4: not a video that can be read" in result.stderr
+    assert {path.name for path in (tmp_path / "out").glob("*.mp4")} == {"b.mp4", "c.mp4"}
+    for name in ("b.mp4", "c.mp4"):
+        assert marked_video(tmp_path / "out" / name) and len(list(Video(tmp_path / "out" / name))) == 7
+    assert len(list((tmp_path / "out").glob("*.jpg"))) == 7
+    lines = lines_of(tmp_path / "out/detections.jsonl")
+    frames = [(line["path"][-5:], line["frame"]) for line in lines if line["error"] is None and "frame" in line]
+    assert frames == [(name, number) for name in ("b.avi", "c.avi") for number in range(7)]
+
+
 def test_each_reader_of_videos_can_be_asked_for_and_finds_the_same(model, clip, tmp_path):
     pytest.importorskip("av", reason="needs PyAV: pip install '.[video]'")
     found = []
@@ -125,6 +140,28 @@ def test_a_video_of_somebody_else_is_left_alone_and_its_source_too(model, clip, 
     assert clip.read_bytes() == before and (tmp_path / "other.mp4").read_bytes() == b"holidays"
     assert run("predict", model, photos, "-o", tmp_path / "a.mp4").exit_code == 2
     assert run("predict", model, clip, "-o", tmp_path / "a.mp4", "--save", "coco").exit_code == 2
+
+
+def test_a_video_that_could_not_be_written_whole_is_an_error_and_leaves_nothing(model, clip, tmp_path, monkeypatch):
+    class FullDisk:
+        """Says nothing about frames that it drops, as OpenCV's own."""
+
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
+        def __init__(self, *arguments):
+            self.writer, self.frames = writer(*arguments), 0
+            self.isOpened, self.release = self.writer.isOpened, self.writer.release
+
+        def write(self, image):
+            self.frames += 1
+            if self.frames < 4:
+                self.writer.write(image)
+
+    writer = cv2.VideoWriter
+    monkeypatch.setattr(cv2, "VideoWriter", FullDisk)
+    result = run("predict", model, clip, "-o", tmp_path / "out" / "a.avi")
+    assert result.exit_code == 1 and "3 of 7 frames could be written; is the disk full?" in result.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_window_that_cannot_be_shown_is_one_sentence(model, photos, monkeypatch):

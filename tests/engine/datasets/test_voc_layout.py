@@ -4,7 +4,7 @@ import pytest
 from dataset_layouts import TRUTH, objects_of, truth_of, write_voc
 
 from cornernet.engine.datasets import safe_xml
-from cornernet.engine.datasets.layouts import load_dataset
+from cornernet.engine.datasets.layouts import find_dataset, load_dataset
 from cornernet.engine.datasets.safe_xml import read_xml
 from cornernet.engine.errors import DatasetError
 
@@ -88,6 +88,29 @@ def test_pictures_beside_the_list_and_files_beside_the_pictures_are_named(tmp_pa
         "c: no picture of this name in JPEGImages; left out",
         "nowhere: no usable XML file in Annotations; left out",
     ]
+
+
+def test_names_of_pictures_may_hold_blanks(tmp_path):
+    write_voc(tmp_path)
+    for path in [*(tmp_path / "JPEGImages").iterdir(), *(tmp_path / "Annotations").iterdir()]:
+        path.rename(path.with_name(f"my {path.name}"))
+    lists = [tmp_path / f"ImageSets/Main/{split}.txt" for split in ("train", "val")]
+    for file in lists:
+        stems = file.read_text().split()
+        file.write_text("".join(f"my {stem}\n" for stem in stems))
+        file.with_name(f"cat_{file.name}").write_text("".join(f"my {stem} -1\n" for stem in stems))
+    assert sorted(find_dataset(tmp_path).splits) == ["train", "val"]
+    assert objects_of(load_dataset(tmp_path, "train")) == {
+        f"my {name}": found for name, found in truth_of("train").items()
+    }
+
+
+def test_where_no_file_can_be_used_the_reason_is_said(tmp_path):
+    write_voc(tmp_path)
+    for file in (tmp_path / "Annotations").iterdir():
+        file.write_text("<!DOCTYPE a><annotation/>")
+    with pytest.raises(DatasetError, match=r"no object has a name.*a\.xml.*document type"):
+        load_dataset(tmp_path, "train")
 
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))

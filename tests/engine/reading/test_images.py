@@ -129,6 +129,12 @@ def test_directories_and_globs_become_sorted_files(tmp_path):
     assert [path.name for path in expand_sources(str(tmp_path / "**" / "a.*"))] == ["a.jpg"]
 
 
+def test_a_picture_that_opencv_cannot_read_is_not_called_truncated_only(tmp_path):
+    cv2.imwrite(str(tmp_path / "depth.tiff"), np.zeros((8, 8, 3), np.float32))
+    with pytest.raises(ImageError, match="or of a kind OpenCV cannot read"):
+        read_image(tmp_path / "depth.tiff")
+
+
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
     path = tmp_path / "shot[1].png"
     path.write_bytes(encode(noise(), ".png"))

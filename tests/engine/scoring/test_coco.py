@@ -56,6 +56,26 @@ def test_images_are_found_in_every_usual_layout(tmp_path, folder):
     assert load_coco(tmp_path, "val").samples[0].path.resolve() == (tmp_path / folder / "1.jpg").resolve()
 
 
+def test_names_with_the_slashes_of_windows_are_found(tmp_path):
+    (tmp_path / "images/deep").mkdir(parents=True)
+    write(tmp_path, [image(1, file_name="deep/1.jpg")])
+    file = tmp_path / "annotations/instances_train.json"
+    file.write_text(file.read_text().replace("deep/", r"deep\\"))
+    assert load_coco(tmp_path, "train").samples[0].path.resolve() == (tmp_path / "images/deep/1.jpg").resolve()
+
+
+def test_where_no_entry_can_be_used_the_reason_is_said(tmp_path):
+    write(tmp_path, [image(1, width=None)])
+    with pytest.raises(DatasetError, match=r"no usable image is listed. Such as image 1 \(1.jpg\): expected width"):
+        load_coco(tmp_path, "train")
+
+
+def test_a_picture_on_its_side_is_told_from_one_of_another_size(tmp_path):
+    sample = load_coco(write(tmp_path), "train").samples[0]
+    assert sample.wrong_size(80, 100) is None
+    assert "EXIF" in sample.wrong_size(100, 80) and "EXIF" not in sample.wrong_size(40, 50)
+
+
 def test_an_empty_images_folder_does_not_hide_cocos_own_layout(tmp_path):
     (tmp_path / "images").mkdir()
     write(tmp_path, file="instances_train.json", folder="train")
@@ -186,7 +206,7 @@ def test_whole_numbers_written_otherwise_are_understood(tmp_path):
         ("[]", "no list under images, annotations, categories"),
         ('{"images": [], "annotations": {}, "categories": []}', "no list under annotations"),
         ('{"images": [], "annotations": [], "categories": []}', "no usable category"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "none of its 0 usable images"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "no usable image is listed"),
     ],
 )
 def test_an_unusable_file_is_an_error(tmp_path, content, reason):
