@@ -14,6 +14,7 @@ from cornernet.engine.arguments import integer, shown
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import Tensor, card_of, check_tensors, run_in_parts, try_smallest
 from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.given_back import given_back
 from cornernet.engine.backends.onnx_outline import outline
 from cornernet.engine.backends.ort_binding import AT_ONCE, DeviceRuns
 from cornernet.engine.backends.placing import Packed
@@ -164,7 +165,8 @@ class OnnxRuntimeBackend:
             raise ModelError(f"{self.path}: no such file")
         content = outline(self.path.resolve())
         try:
-            return ort.InferenceSession(content, options, providers=providers)
+            with given_back(self.path.stat().st_size):
+                return ort.InferenceSession(content, options, providers=providers)
         except _BAD_FILE as error:
             raise ModelError(f"{self.path}: not an ONNX file, or a corrupted one: {error}") from error
         except (Fail, InvalidArgument, InvalidGraph) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import mmap
 import queue
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ import numpy as np
 
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import card_of, check_tensors, run_in_parts, try_smallest
+from cornernet.engine.backends.given_back import given_back
 from cornernet.engine.backends.onnx_inline import Inlined, read_inlined
 from cornernet.engine.cache_folder import cache_folder
 from cornernet.engine.errors import BackendError, ModelError
@@ -83,16 +83,13 @@ class OpenVinoBackend:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         if cache is not None:
             options["CACHE_DIR"] = str(self._cache_of_this_file(cache))
-        compiled = self._compile(core, inlined, options)
-        self.in_flight = 1 if mode == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
-        self._requests: queue.SimpleQueue[ov.InferRequest] | None = queue.SimpleQueue()
-        for _ in range(self.in_flight):
-            self._requests.put(compiled.create_infer_request())
-        try_smallest(self.run, self.images, self.card, self.path)
-        # The trial has packed the weights; their pages in the file are of use to nobody until another shape comes.
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for file in inlined.files:
-                file.madvise(mmap.MADV_DONTNEED)
+        with given_back(self.path.stat().st_size, inlined.files):
+            compiled = self._compile(core, inlined, options)
+            self.in_flight = 1 if mode == "latency" else compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+            self._requests: queue.SimpleQueue[ov.InferRequest] | None = queue.SimpleQueue()
+            for _ in range(self.in_flight):
+                self._requests.put(compiled.create_infer_request())
+            try_smallest(self.run, self.images, self.card, self.path)  # packs the weights
 
     def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError if OpenVINO fails, for example for lack of memory."""

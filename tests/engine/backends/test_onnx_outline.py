@@ -1,5 +1,6 @@
 """A file without its weights is the same message, and the weights lie where it says."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -117,42 +118,67 @@ def test_weights_that_are_said_to_lie_outside_the_folder_are_refused(toy, tmp_pa
         read_inlined(path)
 
 
-WIDE = 4096
 LAYER = """    padded = Pad(box, box_pads)
     planes = Transpose<perm=[0, 3, 1, 2]>(pixels)
     one_cell = GlobalMaxPool(planes)
-    channels = Conv(one_cell, narrow)
-    mixed = Conv(channels, wide)
+    %s
     zeros = ReduceMax<axes=[1, 2], keepdims=0>(mixed)
     column = Unsqueeze(zeros, axis_2)
     boxes = Add(padded, column)"""
 OPENED = """
-import resource, sys
+import sys
 from cornernet.engine.backends.open import open_backend
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
 
-open_backend(sys.argv[1], runtime=sys.argv[3]).close()
-before = peak()
-open_backend(sys.argv[2], runtime=sys.argv[3])
-print(peak() - before)
+def opened(path):
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before = peak()
+    open_backend(path, runtime=sys.argv[1])
+    return peak() - before
+
+opened(sys.argv[2])
+print(opened(sys.argv[3]))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is read as Linux gives it")
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_opening_a_large_file_takes_less_than_twice_its_size(tmp_path, runtime):
-    pytest.importorskip(runtime)
-    graph = BRIGHT_BOX_GRAPH.replace("    boxes = Pad(box, box_pads)", LAYER)
-    model = onnx.parser.parse_model(graph)
+def written(path, layers, weights):
+    """A model of zeros. layers: text between `planes` and `zeros`; weights: name -> shape."""
+    model = onnx.parser.parse_model(BRIGHT_BOX_GRAPH.replace("    boxes = Pad(box, box_pads)", LAYER % layers))
     onnx.helper.set_model_props(model, {METADATA_KEY: make_card().to_json()})
-    for name, channels in (("narrow", 3), ("wide", WIDE)):
-        weight = np.zeros((WIDE, channels, 1, 1), np.float32)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(weight, name))
-    large = tmp_path / "large.onnx"
-    onnx.save(model, large)
-    small = write_onnx(tmp_path / "small.onnx", make_card())
-    done = subprocess.run([sys.executable, "-c", OPENED, small, large, runtime], capture_output=True, text=True)
+    for name, shape in weights.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(shape, np.float32), name))
+    onnx.save(model, path)
+    return path
+
+
+def peak_of_opening(folder, large, runtime):
+    """[bytes], in a fresh process that has opened a small model before."""
+    small = write_onnx(folder / "small.onnx", make_card())
+    command = [sys.executable, "-c", OPENED, runtime, small, large]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 1.5 * large.stat().st_size
+    return int(done.stdout)
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is read as Linux gives it")
+
+
+@linux
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_opening_a_file_of_many_layers_takes_little_more_than_its_size(tmp_path, runtime):
+    """Layers as wide as an hourglass's; where no memory is given back it is 1.4 times its size and 2.1 times."""
+    pytest.importorskip(runtime)
+    channels = [3, *[256, 256, 384, 384, 384, 512, 384, 384, 256, 256] * 3]
+    names = [f"layer_{place}" for place in range(1, len(channels))]
+    before = ["one_cell", *names[:-1]]
+    layers = "\n    ".join(
+        f"{name} = Conv<pads=[1, 1, 1, 1]>({given}, {name}_weight)" for name, given in zip(names, before)
+    )
+    layers += f"\n    mixed = Identity({names[-1]})"
+    shapes = [(wide, narrow, 3, 3) for narrow, wide in itertools.pairwise(channels)]
+    weights = {f"{name}_weight": shape for name, shape in zip(names, shapes)}
+    large = written(tmp_path / "large.onnx", layers, weights)
+    assert peak_of_opening(tmp_path, large, runtime) < 1.3 * large.stat().st_size
