@@ -36,7 +36,7 @@ from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
 from cornernet.engine.results.thresholds import Threshold, class_labels, score_thresholds
-from cornernet.engine.running.choose_looks import choose_looks
+from cornernet.engine.running.choose_looks import choose_looks, say_if_rounded
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.overlapped import Pipeline
@@ -140,6 +140,7 @@ class Detector:
                 labels=class_labels(classes, self.card),
             )
             plan = choose_looks(self.card, self.protocol, resize, size, factors(scales), mirror, max_crops)
+            say_if_rounded(plan, self._backend)
             self.protocol = plan.protocol
             self._workers = workers_for(threads)
             check_device_preprocessing(device_preprocessing, self._backend)
