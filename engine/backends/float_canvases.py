@@ -14,10 +14,10 @@ from cornernet.engine.backends.protobuf_wire import BYTES, bytes_field, number_f
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
 
-READERS = {b"Cast", b"Shape"}
+READERS = {"Cast", "Shape"}
 """What may read the canvases of a file that is opened so: other operators need not mean the same in float."""
 
-# ModelProto.metadata_props; ModelProto.graph > GraphProto.node and .input > ValueInfoProto.type > TypeProto.tensor_type > Tensor.elem_type
+# Of ModelProto, of its GraphProto, and down to the type of an input; then of the messages beside these.
 _METADATA, _GRAPH, _NODE, _INPUT, _TYPE, _TENSOR_TYPE, _ELEM_TYPE = 14, 7, 1, 11, 2, 1, 1
 _KEY, _VALUE, _NAME, _NODE_INPUT, _OPERATOR = 1, 2, 1, 1, 4
 _FLOAT = 1
@@ -68,10 +68,10 @@ def _declared_in(graph: bytes) -> Iterator[bytes]:
             yield graph[record.start : record.end]
 
 
-def _operators(graph: bytes) -> set[bytes]:
+def _operators(graph: bytes) -> set[str]:
     """Of the nodes that read the canvases."""
     readers = (node for node in _messages(graph, _NODE) if INPUT.encode() in _messages(node, _NODE_INPUT))
-    return {operator for node in readers for operator in _messages(node, _OPERATOR)}
+    return {operator.decode() for node in readers for operator in _messages(node, _OPERATOR)}
 
 
 def _messages(message: bytes, number: int) -> list[bytes]:

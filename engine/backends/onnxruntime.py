@@ -140,6 +140,7 @@ class OnnxRuntimeBackend:
         try:
             if device is not None:
                 return device.run(canvases, options)
+            assert isinstance(canvases, np.ndarray), "images are placed on devices"
             pixels = np.ascontiguousarray(as_declared(canvases, floats=self.takes_float))
             outputs = session.run(list(self.card.detection_outputs), {INPUT: pixels}, options)
         except BackendError:
