@@ -194,7 +194,8 @@ class Engine:
         return Mode.INPUT if name == INPUT else Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return self.facts.get("types", {}).get(name, np.uint8 if name == INPUT else TYPES.get(name))
+        canvas = np.float32 if self.facts.get("float_input") else np.uint8
+        return self.facts.get("types", {}).get(name, canvas if name == INPUT else TYPES.get(name))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.facts.get("shapes", {}).get(name, (-1, *TAILS[name])))
