@@ -176,7 +176,7 @@ class Detector:
             images: paths, directories, globs, videos; bytes or open files of pictures; arrays (H, W, 3) uint8, tensors
                 and PIL images; one of them or any mixture. Arrays are not copied: do not overwrite one before its
                 result is there. Arrays on the device stay there, if the backend places them there (places_views).
-            batch_size: canvases that the model gets at once; canvases of one size only.
+            batch_size: canvases that the model gets at once, of one size only; of a CornerNet-Saccade 32 at least.
             keep_images: each result carries its picture as `.image`, for drawing and crops.
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
