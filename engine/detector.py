@@ -36,7 +36,7 @@ from cornernet.engine.results.detections import Detections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
 from cornernet.engine.results.thresholds import Threshold, class_labels, score_thresholds
-from cornernet.engine.running.choose_looks import choose_looks
+from cornernet.engine.running.choose_looks import choose_looks, say_if_rounded
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
 from cornernet.engine.running.overlapped import Pipeline
@@ -140,6 +140,7 @@ class Detector:
                 labels=class_labels(classes, self.card),
             )
             plan = choose_looks(self.card, self.protocol, resize, size, factors(scales), mirror, max_crops)
+            say_if_rounded(plan, self._backend)
             self.protocol = plan.protocol
             self._workers = workers_for(threads)
             check_device_preprocessing(device_preprocessing, self._backend)
@@ -175,7 +176,7 @@ class Detector:
             images: paths, directories, globs, videos; bytes or open files of pictures; arrays (H, W, 3) uint8, tensors
                 and PIL images; one of them or any mixture. Arrays are not copied: do not overwrite one before its
                 result is there. Arrays on the device stay there, if the backend places them there (places_views).
-            batch_size: canvases that the model gets at once; canvases of one size only.
+            batch_size: canvases that the model gets at once, of one size only; of a CornerNet-Saccade 32 at least.
             keep_images: each result carries its picture as `.image`, for drawing and crops.
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.

@@ -197,6 +197,12 @@ class ModelCard(_Frozen):
         return OUTPUTS if self.saccade is None else OUTPUTS + ATTENTION_OUTPUTS
 
     @property
+    def float_canvases(self) -> bool:
+        """Whether canvases may be float32, grey levels that are not whole: the project of the weights interpolates
+        them and never rounds. A CornerNet-Saccade's; others resize pictures in uint8."""
+        return self.saccade is not None
+
+    @property
     def soft_nms_sigma(self) -> float:
         """What the project of the weights suppresses with."""
         return 0.5 if self.saccade is None else self.saccade.sigma

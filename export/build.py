@@ -30,7 +30,7 @@ from cornernet.export.inspect_engine import (
     engine_facts,
     network_facts,
 )
-from cornernet.export.parse_network import Parsed, parse, read_onnx
+from cornernet.export.parse_network import Parsed, declare_float, parse, read_onnx
 from cornernet.export.profiles import batch_profiles, check_profiles, default_profile
 
 
@@ -57,6 +57,7 @@ def build_engine(
     aux_streams: int | None = None,
     version_compatible: bool = False,
     embed_plugins: bool = False,
+    float_canvases: bool = False,
     hardware: str = "none",
     batches: Sequence[int] = (),
     targets: Iterable[str] = (),
@@ -75,6 +76,8 @@ def build_engine(
         aux_streams: streams beside the main one on which independent layers run; None: TensorRT decides.
         version_compatible: the engine runs on later versions of TensorRT too; slower.
         embed_plugins: the library travels in the engine (version compatible too), for programs that cannot load it.
+        float_canvases: of a CornerNet-Saccade, float32 ones in place of uint8: interpolated and never rounded, as the
+            official code has them.
         hardware: "ampere_plus", "same_compute_capability": runs on these GPUs too, slower; "none": this GPU.
         batches: without `profiles`, one profile for each of these batch sizes, see `batch_profiles`.
         targets: TensorRT-RTX: compute capabilities to build for ("sm_89"); none: what the flavour does by default.
@@ -92,6 +95,8 @@ def build_engine(
     )
     notes: list[str] = []
     model, card = read_onnx(source)
+    if float_canvases:
+        declare_float(model, card, source)
     api = trt_api.load(flavour or ("tensorrt_rtx" if choices.targets else None))
     gpu = _builds_for(api, choices.targets)
     library = _library(plugins, notes)
@@ -119,6 +124,7 @@ def build_engine(
         gpu=gpu,
         targets=choices.targets,
         embeds_plugins=choices.embed_plugins,
+        float_canvases=float_canvases,
         hardware=choices.hardware.upper(),
         workspace_mb=workspace_mb,
         aux_streams=aux_streams,

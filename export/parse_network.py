@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import onnx
 from google.protobuf.message import DecodeError
 
+from cornernet.engine.backends.float_canvases import READERS
 from cornernet.engine.backends.trt_api import NAMESPACE, TensorRT
 from cornernet.engine.errors import BackendError, ModelError
-from cornernet.engine.model_card import METADATA_KEY, ModelCard
+from cornernet.engine.model_card import INPUT, METADATA_KEY, ModelCard
 from cornernet.export.quantise import make_signed
 
 PLUGIN_ATTRIBUTES = ("plugin_namespace", "plugin_version")
@@ -67,6 +68,19 @@ def prepare(model: onnx.ModelProto, plugins: tuple[str, ...]) -> dict[str, int]:
     del model.functions[:]
     model.functions.extend(functions)
     return dict(wanted)
+
+
+def declare_float(model: onnx.ModelProto, card: ModelCard, path: Path) -> None:
+    """Change `model` in place so that it takes float32 canvases. Raises ModelError if they may not be that."""
+    readers = {str(node.op_type) for node in model.graph.node if INPUT in node.input}
+    if not card.float_canvases or readers - READERS:
+        raise ModelError(
+            f"--float-canvases: {path} is made for uint8 canvases. Only a CornerNet-Saccade of `cornernet export` "
+            "looks at canvases that are interpolated and never rounded."
+        )
+    for value in model.graph.input:
+        if value.name == INPUT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
 
 
 def parse(api: TensorRT, model: onnx.ModelProto, path: Path, plugins: tuple[str, ...]) -> Parsed:

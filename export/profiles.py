@@ -8,6 +8,7 @@ from typing import Any
 from cornernet.engine.backends.engine_card import Profile
 from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import INPUT, ModelCard
+from cornernet.engine.saccade.two_looks import TOGETHER
 
 
 def check_profiles(card: ModelCard, network: Any, profiles: tuple[Profile, ...]) -> None:
@@ -50,7 +51,7 @@ def default_profile(card: ModelCard, shape: tuple[int, ...]) -> Profile:
     usual, most = 4, 8
     if card.saccade is not None:
         height = width = smallest = largest = card.usual_canvas[0]
-        usual, most = 8, 32
+        usual, most = 8, TOGETHER
 
     def fixed(corner: tuple[int, int, int]) -> Any:
         return tuple(size if any_size < 0 else any_size for size, any_size in zip(corner, shape))

@@ -168,8 +168,9 @@ class Context:
 
         def work() -> None:
             assert version == self.version, "the context was given another shape after this was recorded"
-            content = bytes(cuda.bytes_at(addresses[INPUT], int(np.prod(shape))))
-            results = expected(np.frombuffer(content, np.uint8).reshape(shape))
+            dtype = np.dtype(engine.get_tensor_dtype(INPUT))
+            content = bytes(cuda.bytes_at(addresses[INPUT], int(np.prod(shape)) * dtype.itemsize))
+            results = expected(np.frombuffer(content, dtype).reshape(shape))
             for name, result in zip(engine.names[1:], results):
                 cuda.bytes_at(addresses[name], result.nbytes)[:] = result.tobytes()
 
@@ -193,7 +194,8 @@ class Engine:
         return Mode.INPUT if name == INPUT else Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
-        return self.facts.get("types", {}).get(name, np.uint8 if name == INPUT else TYPES.get(name))
+        canvas = np.float32 if self.facts.get("float_input") else np.uint8
+        return self.facts.get("types", {}).get(name, canvas if name == INPUT else TYPES.get(name))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.facts.get("shapes", {}).get(name, (-1, *TAILS[name])))
@@ -282,7 +284,7 @@ def fake_tensorrt(cuda: FakeCuda, *, rtx: bool = False, version: str = "10.16.1.
         Runtime=Runtime,
         ExecutionContextAllocationStrategy=Strategy,
         TensorIOMode=Mode,
-        DataType=SimpleNamespace(UINT8=np.uint8),
+        DataType=SimpleNamespace(UINT8=np.uint8, FLOAT=np.float32),
         nptype=np.dtype,
         get_plugin_registry=lambda: registry,
         engines=engines,

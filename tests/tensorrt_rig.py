@@ -19,7 +19,7 @@ SMALL = [[1, 16, 16], [2, 32, 48], [4, 64, 64]]
 def write_engine(folder: Path, profiles=(SMALL,), *, flavour="tensorrt", **more) -> Path:
     """A fake plan and its true sidecar."""
     path = folder / "toy.engine"
-    keys = ("version", "gpu", "plugins", "operators", "targets", "card", "embeds_plugins")
+    keys = ("version", "gpu", "plugins", "operators", "targets", "card", "embeds_plugins", "float_canvases")
     facts = {key: more.pop(key) for key in keys if key in more}
     path.write_bytes(plan(list(profiles), **more))
     onnx = FileFacts(name="toy.onnx", sha256="0" * 64, bytes=1)

@@ -51,6 +51,10 @@ def run(
     embed_plugins: Annotated[
         bool, typer.Option("--embed-plugins", help="Put the plugin library into the engine, for Triton or trtexec.")
     ] = False,
+    float_canvases: Annotated[
+        bool,
+        typer.Option("--float-canvases", help="A CornerNet-Saccade's canvases are not rounded, as officially."),
+    ] = False,
     hardware: Annotated[
         str, typer.Option(help="GPUs beside this one: none, ampere_plus or same_compute_capability; slower.")
     ] = "none",
@@ -87,6 +91,7 @@ def run(
             aux_streams=aux_streams,
             version_compatible=version_compatible,
             embed_plugins=embed_plugins,
+            float_canvases=float_canvases,
             hardware=hardware,
             batches=_sizes(batches),
             targets=target or (),

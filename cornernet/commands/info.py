@@ -53,11 +53,12 @@ def _lines(card: "ModelCard", facts: dict[str, Any]) -> list[tuple[str, str]]:
     names = ", ".join(card.class_names[:SHOWN_NAMES]) + (", ..." if len(card.class_names) > SHOWN_NAMES else "")
     decoder = card.decoder
     parameters = facts.get("parameters") or card.parameters
+    sides = f"sides a multiple of {card.size_multiple} up to {card.max_size} px"
     lines = [
         ("file", f"{facts['file']}, {facts['bytes'] / 1e6:.1f} MB, {facts['kind']}"),
         ("network", f"{card.name}, {card.precision}, gives {card.outputs}"),
         ("classes", f"{len(card.class_names)}: {names}"),
-        ("input", f"{card.channel_order} uint8; sides a multiple of {card.size_multiple} up to {card.max_size} px"),
+        ("input", f"{card.channel_order} {facts.get('canvases', 'uint8')}; {sides}"),
         ("trained at", "unknown" if card.train_size is None else "{}x{} (height x width)".format(*card.train_size)),
         ("thresholds", _thresholds(card)),
         ("decoder", f"{decoder.top_k} corners per branch, {decoder.num_dets} rows, distance {decoder.max_distance:g}"),
@@ -140,6 +141,7 @@ def _engine_facts(path: Path) -> tuple["ModelCard", dict[str, Any]]:
         "custom_operators": engine.operators,
         "standard_operators": {},
         "layers": engine.layers,
+        "canvases": "float32" if engine.float_canvases else "uint8",
         "profiles": "; ".join(map(str, engine.profiles)),
         "built for": engine.gpu.name if engine.gpu else ", ".join(engine.targets) or "any GPU of this flavour",
     }

@@ -119,8 +119,9 @@ def check_tensors(inputs: Sequence[Tensor], outputs: Sequence[Tensor], card: Mod
             f"{path}: this file gives the raw maps ({', '.join(HEAD_OUTPUTS)}), not boxes. "
             "Export it with `--outputs detections` to detect."
         )
-    expected = [(INPUT, "uint8", 4)]
-    if [(name, dtype, len(shape)) for name, dtype, shape in inputs] != expected or inputs[0].shape[-1] not in (None, 3):
+    types = ("uint8", "float32") if card.float_canvases else ("uint8",)
+    given_inputs = [(name, dtype in types, len(shape)) for name, dtype, shape in inputs]
+    if given_inputs != [(INPUT, True, 4)] or inputs[0].shape[-1] not in (None, 3):
         raise ModelError(
             f"{path}: inputs are {', '.join(map(_said, inputs)) or 'none'}; expected {INPUT!r}, uint8, (N, H, W, 3). "
             "Export it again."

@@ -8,22 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from cornernet.engine.backends.cuda_runtime import LEGACY_STREAM
 from cornernet.engine.errors import ImageError
 
+UINT8 = np.dtype(np.uint8)
+
 
 class DeviceArray(NamedTuple):
-    """address: of the first byte, on the device. shape: (N, H, W, 3), uint8, C-contiguous.
-    producer: stream to wait for before reading; None: the data is ready."""
+    """address: of the first byte, on the device. shape: (N, H, W, 3), C-contiguous.
+    producer: stream to wait for before reading; None: the data is ready. itemsize: [bytes] of one value."""
 
     address: int
     shape: tuple[int, int, int, int]
     producer: int | None
+    itemsize: int = 1
 
     def part(self, start: int, count: int) -> DeviceArray:
         _, height, width, channels = self.shape
-        address = self.address + start * height * width * channels
-        return DeviceArray(address, (count, height, width, channels), self.producer)
+        address = self.address + start * height * width * channels * self.itemsize
+        return DeviceArray(address, (count, height, width, channels), self.producer, self.itemsize)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,8 @@ def _described(array: Any, facts: dict[str, Any], *, rgb: bool) -> DeviceImage:
     return DeviceImage(address, shape, (rows, pixels, channels), _producer(facts), array)  # type: ignore[arg-type]
 
 
-def describe(array: Any) -> DeviceArray:
-    """Check canvases (N, H, W, 3) uint8 in device memory; nothing is copied.
+def describe(array: Any, dtype: np.dtype[Any] = UINT8) -> DeviceArray:
+    """Check canvases (N, H, W, 3) of `dtype` in device memory; nothing is copied.
 
     Raises ImageError saying what does not fit. The array must stay alive until the call that uses it returns.
     """
@@ -104,11 +109,13 @@ def describe(array: Any) -> DeviceArray:
             "Give a PyCUDA, CuPy, Numba or PyTorch CUDA array, or a numpy array to run()."
         )
     shape = tuple(int(size) for size in facts["shape"])
-    if facts["typestr"] != "|u1" or len(shape) != 4 or shape[3] != 3 or 0 in shape:
+    if facts["typestr"] != dtype.str or len(shape) != 4 or shape[3] != 3 or 0 in shape:
         raise ImageError(
-            f"device array has shape {shape} and type {facts['typestr']}; expected (N, H, W, 3) uint8 ('|u1')."
+            f"device array has shape {shape} and type {facts['typestr']}; "
+            f"expected (N, H, W, 3) {dtype} ({dtype.str!r})."
         )
-    dense = (shape[1] * shape[2] * 3, shape[2] * 3, 3, 1)
+    size = dtype.itemsize
+    dense = (shape[1] * shape[2] * 3 * size, shape[2] * 3 * size, 3 * size, size)
     strides = facts.get("strides")
     if strides is not None and any(n > 1 and s != d for n, s, d in zip(shape, strides, dense)):
         raise ImageError(
@@ -117,7 +124,7 @@ def describe(array: Any) -> DeviceArray:
         )
     if facts.get("mask") is not None:
         raise ImageError("masked device arrays are not supported; fill the masked pixels first.")
-    return DeviceArray(int(facts["data"][0]), shape, _producer(facts))  # type: ignore[arg-type]
+    return DeviceArray(int(facts["data"][0]), shape, _producer(facts), size)  # type: ignore[arg-type]
 
 
 def _producer(facts: dict[str, Any]) -> int | None:

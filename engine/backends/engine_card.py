@@ -88,6 +88,7 @@ class EngineCard(_Frozen):
     embeds_plugins  the library travels inside the plan
     hardware  the GPUs it runs on beside the one it was tuned on, as TensorRT names the group; NONE: no others
     scratch_bytes  memory that a batch of each profile's largest shape computes in, as the engine says
+    float_canvases  its input is float32, so that interpolated canvases need no rounding; else uint8
     workspace_mb, aux_streams  limits given to the builder; None: TensorRT's own
     inspected "engine": layer types read from the finished engine; "network": from the network given to the builder,
               because reading an engine needs a GPU
@@ -104,6 +105,7 @@ class EngineCard(_Frozen):
     gpu: GpuFacts | None = None
     targets: tuple[str, ...] = ()
     embeds_plugins: bool = False
+    float_canvases: bool = False
     hardware: str = "NONE"
     scratch_bytes: tuple[int, ...] = ()
     workspace_mb: int | None = None
@@ -128,6 +130,8 @@ class EngineCard(_Frozen):
             words += ["--embed-plugins"]
         elif "VERSION_COMPATIBLE" in self.flags:
             words += ["--version-compatible"]
+        if self.float_canvases:
+            words += ["--float-canvases"]
         if self.hardware != "NONE":
             words += ["--hardware", self.hardware.lower()]
         for option, limit in (("--workspace", self.workspace_mb), ("--aux-streams", self.aux_streams)):

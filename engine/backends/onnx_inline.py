@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cornernet.engine.backends.contract import Tensor
+from cornernet.engine.backends.float_canvases import with_float_canvases
 from cornernet.engine.backends.onnx_outline import outline
 from cornernet.engine.errors import ModelError
 from cornernet.engine.installation import missing
@@ -27,7 +28,7 @@ except ImportError as absent:
 
 
 class Inlined(NamedTuple):
-    """graph: a serialised ModelProto; inputs and outputs: as the file declares them.
+    """graph: a serialised ModelProto; inputs and outputs: as the file declares them, see float_canvases.py.
 
     weights: for each further input of the graph its values, which lie in one of `files`. These are private maps:
     nothing written to them reaches the disk.
@@ -55,7 +56,7 @@ def read_inlined(path: Path) -> Inlined:
     """Raises ModelError: not an ONNX file, a corrupted one, or weights that do not lie where it says."""
     path = path.resolve()  # what a link leads to: other files of weights lie beside that
     try:
-        model = inline_functions(onnx.load_model_from_string(outline(path)))
+        model = inline_functions(onnx.load_model_from_string(with_float_canvases(outline(path))))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         inputs, outputs = ([_tensor(value) for value in values] for values in (model.graph.input, model.graph.output))
         weights, files = _take_weights(model.graph, path.parent)

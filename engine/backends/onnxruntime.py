@@ -14,6 +14,7 @@ from cornernet.engine.arguments import integer, shown
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import Tensor, card_of, check_tensors, run_in_parts, try_smallest
 from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.float_canvases import as_declared, with_float_canvases
 from cornernet.engine.backends.given_back import given_back
 from cornernet.engine.backends.onnx_outline import outline
 from cornernet.engine.backends.ort_binding import AT_ONCE, DeviceRuns
@@ -91,10 +92,11 @@ class OnnxRuntimeBackend:
         self.card, inputs, outputs = self._read_file(self._session)
         check_tensors(inputs, outputs, self.card, self.path)
         (self.images,) = inputs
+        self.takes_float = self.images.dtype == "float32"
         self.precision = self.card.precision
         device = _device_of(self._session)
-        names = self.card.detection_outputs
-        self._device = None if device is None else DeviceRuns(self._session, device, _new_input, names)
+        names, dtype = self.card.detection_outputs, np.dtype(self.images.dtype)
+        self._device = None if device is None else DeviceRuns(self._session, device, _new_input, names, dtype)
         self.in_flight = 1 if device is None else AT_ONCE
         try:
             self._try_it()
@@ -139,7 +141,9 @@ class OnnxRuntimeBackend:
         try:
             if device is not None:
                 return device.run(canvases, options)
-            outputs = session.run(list(self.card.detection_outputs), {INPUT: np.ascontiguousarray(canvases)}, options)
+            assert isinstance(canvases, np.ndarray), "images are placed on devices"
+            pixels = np.ascontiguousarray(as_declared(canvases, floats=self.takes_float))
+            outputs = session.run(list(self.card.detection_outputs), {INPUT: pixels}, options)
         except BackendError:
             raise
         except Exception as error:  # the binding raises a dozen types that share no base of their own
@@ -163,7 +167,7 @@ class OnnxRuntimeBackend:
     def _open(self, options: ort.SessionOptions, providers: list[Provider]) -> ort.InferenceSession:
         if not self.path.is_file():
             raise ModelError(f"{self.path}: no such file")
-        content = outline(self.path.resolve())
+        content = with_float_canvases(outline(self.path.resolve()))
         try:
             with given_back(self.path.stat().st_size):
                 return ort.InferenceSession(content, options, providers=providers)
@@ -231,8 +235,8 @@ def _device_of(session: ort.InferenceSession) -> tuple[str, int] | None:
     return None
 
 
-def _new_input(kind: str, number: int, shape: Sequence[int]) -> ort.OrtValue:
-    return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), np.uint8, kind, number)
+def _new_input(kind: str, number: int, dtype: np.dtype[Any], shape: Sequence[int]) -> ort.OrtValue:
+    return ort.OrtValue.ortvalue_from_shape_and_type(list(shape), dtype.type, kind, number)
 
 
 def _tensor(value: Any) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import card_of, check_tensors, run_in_parts, try_smallest
+from cornernet.engine.backends.float_canvases import as_declared
 from cornernet.engine.backends.given_back import given_back
 from cornernet.engine.backends.onnx_inline import Inlined, read_inlined
 from cornernet.engine.cache_folder import cache_folder
@@ -76,6 +77,7 @@ class OpenVinoBackend:
         self.card = card_of(inlined.metadata.get(METADATA_KEY), self.path)
         check_tensors(inlined.inputs, inlined.outputs, self.card, self.path)
         (self.images,) = inlined.inputs
+        self.takes_float = self.images.dtype == "float32"
         self.precision = "bf16" if half else self.card.precision
         self.name = "OpenVINO bf16" if half else "OpenVINO"
         options = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32", "PERFORMANCE_HINT": mode.upper()}
@@ -105,7 +107,8 @@ class OpenVinoBackend:
             raise BackendError(f"{self.path}: this model was closed; open it again")
         request = requests.get()
         try:
-            pixels = np.require(canvases, requirements=["C", "W"])  # OpenVINO does not own it: alive until `infer` ends
+            declared = as_declared(canvases, floats=self.takes_float)
+            pixels = np.require(declared, requirements=["C", "W"])  # OpenVINO does not own it: alive until `infer` ends
             request.set_tensor(INPUT, ov.Tensor(pixels, shared_memory=True))
             request.infer()
             # Copies: the next batch of this request overwrites what it gave.

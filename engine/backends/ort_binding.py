@@ -21,6 +21,7 @@ from cornernet.engine.backends.cuda_memory import PinnedBuffer, Stream
 from cornernet.engine.backends.cuda_placing import Placer, check_addresses, placing_launchers
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.float_canvases import as_declared
 from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import INPUT, OUTPUTS
@@ -31,8 +32,10 @@ AT_ONCE = 2
 """Batches on the device at once: one computes while the other's data move."""
 
 Shape = tuple[int, ...]
-NewInput = Callable[[str, int, Shape], Any]
-"""Kind and number of a device, shape -> an OrtValue of uint8 there."""
+NewInput = Callable[[str, int, np.dtype[Any], Shape], Any]
+"""Kind and number of a device, type, shape -> an OrtValue there."""
+
+UINT8 = np.dtype(np.uint8)
 
 MOST_INPUTS = 4
 """Shapes whose memory a binding keeps; the one used longest ago gives way."""
@@ -42,21 +45,26 @@ class DeviceRuns:
     """Runs of one session in memory of its device, as many at once as there are bindings. Thread-safe.
 
     session: an InferenceSession. device: kind and number as ONNX Runtime names them: ("cuda", 0). new_input: makes an
-    OrtValue. outputs: names of what it gives, in the order of `named_outputs`. With cuda-python there is page-locked
-    memory, and with the library of plugins/ images are placed too.
+    OrtValue. outputs: names of what it gives, in the order of `named_outputs`. dtype: of its input; uint8 canvases suit
+    any. With cuda-python there is page-locked memory, and with the library of plugins/ uint8 images are placed too.
     """
 
     def __init__(
-        self, session: Any, device: tuple[str, int], new_input: NewInput, outputs: Sequence[str] = OUTPUTS
+        self,
+        session: Any,
+        device: tuple[str, int],
+        new_input: NewInput,
+        outputs: Sequence[str] = OUTPUTS,
+        dtype: np.dtype[Any] = UINT8,
     ) -> None:
         self._cuda = _cuda(device[1])
-        self._launchers = None if self._cuda is None else placing_launchers(self._cuda, None)
+        self._launchers = None if self._cuda is None or dtype != UINT8 else placing_launchers(self._cuda, None)
         self._pinned: list[PinnedBuffer] = []
         self._lock = threading.Lock()
         self._closed = False
         self._idle: queue.LifoQueue[Binding] = queue.LifoQueue()
         for _ in range(AT_ONCE):
-            self._idle.put(Binding(session, partial(new_input, *device), self._placer(), outputs))
+            self._idle.put(Binding(session, partial(new_input, *device, dtype), self._placer(), outputs, dtype))
 
     def _placer(self) -> tuple[Cuda, Stream, Placer] | None:
         if self._cuda is None or self._launchers is None:
@@ -84,7 +92,7 @@ class DeviceRuns:
             return self._pinned[-1].array((size,), np.dtype(np.uint8))
 
     def run(self, canvases: np.ndarray | Packed, options: Any = None) -> Outputs:
-        """(N, H, W, 3) uint8, or what makes them. Raises BackendError, and whatever ONNX Runtime raises."""
+        """(N, H, W, 3), or what makes them. Raises BackendError, and whatever ONNX Runtime raises."""
         binding = self._idle.get()
         try:
             if self._closed:
@@ -122,16 +130,19 @@ class Binding:
         new_input: Callable[[Shape], Any],
         placer: tuple[Cuda, Stream, Placer] | None,
         outputs: Sequence[str] = OUTPUTS,
+        dtype: np.dtype[Any] = UINT8,
     ) -> None:
-        self._outputs = outputs
+        self._outputs, self._dtype = outputs, dtype
         self._session, self._new_input, self._placer = session, new_input, placer
         self._binding = session.io_binding()
         self._inputs: OrderedDict[Shape, Any] = OrderedDict()
 
     def run(self, canvases: np.ndarray | Packed, options: Any = None) -> Outputs:
-        """(N, H, W, 3) uint8 on the host, or what makes them. Raises whatever ONNX Runtime raises, and BackendError."""
-        if isinstance(canvases, np.ndarray) and canvases.dtype != np.uint8:  # the binding copies bytes of any type
-            raise TypeError(f"type {canvases.dtype}; expected uint8")
+        """(N, H, W, 3) on the host, or what makes them. Raises whatever ONNX Runtime raises, and BackendError."""
+        if isinstance(canvases, np.ndarray):
+            canvases = as_declared(canvases, floats=self._dtype == np.float32)
+            if canvases.dtype != self._dtype:  # the binding copies bytes of any type
+                raise TypeError(f"type {canvases.dtype}; expected {self._dtype}")
         value = self._input(tuple(canvases.shape))
         if isinstance(canvases, Packed):
             self._place(canvases, value)

@@ -82,7 +82,7 @@ class TensorRTBackend:
     ) -> None:
         self.path = Path(path)
         self.facts = read_engine_card(self.path)
-        self.card = self.facts.card
+        self.card, self.takes_float = self.facts.card, self.facts.float_canvases
         if self.card.outputs != "detections":
             raise ModelError(f"{path} gives {self.card.outputs}, not detections; run it with trtexec or Polygraphy.")
         check_code_is_wanted(self.facts, self.path, plugins)
@@ -99,7 +99,7 @@ class TensorRTBackend:
         self._kernels = KernelCache(kernel_cache or default_file(self.facts))
         self._runs_code_of_engine = plugins == IN_THE_ENGINE
         library = load_plugins(self._api, self._cuda, self.facts, self.path, plugins)
-        self._launchers = placing_launchers(self._cuda, library)
+        self._launchers = None if self.takes_float else placing_launchers(self._cuda, library)
         with self._cuda.current():
             self._runtime, self._plan = self._deserialize(library)
             self._release(self._acquire())
@@ -142,21 +142,22 @@ class TensorRTBackend:
                         said=[*verdict, *errors],
                     )
                 )
-            return runtime, read_plan(self._api, engine, self.card.detection_outputs)
+            return runtime, read_plan(self._api, engine, self.card.detection_outputs, float_canvases=self.takes_float)
 
     def run(self, canvases: np.ndarray) -> Outputs:
         """canvases (N, H, W, 3) uint8 on the host, any N >= 1. Batches above the profiles' size are split, smaller
         ones filled up. Raises ImageError for a wrong array or a size no profile holds; BackendError if it fails."""
-        if canvases.dtype != np.uint8 or canvases.ndim != 4 or canvases.shape[3] != 3 or 0 in canvases.shape:
+        types = (np.uint8, self._plan.canvas)
+        if canvases.dtype not in types or canvases.ndim != 4 or canvases.shape[3] != 3 or 0 in canvases.shape:
             raise ImageError(
-                f"canvases have shape {canvases.shape} and type {canvases.dtype}; expected (N, H, W, 3) uint8."
+                f"canvases have shape {canvases.shape} and type {canvases.dtype}; expected (N, H, W, 3) {types[1]}."
             )
         return self._run(canvases)
 
     def run_device(self, array: Any) -> Outputs:
         """The same for an array on the GPU with `__cuda_array_interface__` (PyCUDA, CuPy, Numba, PyTorch), which is
         read where it lies. Work of the stream it names, or of the default stream if it names none, is waited for."""
-        canvases = describe(array)
+        canvases = describe(array, self._plan.canvas)
         check_addresses(self._cuda, canvases.address)
         return self._run(canvases)
 

@@ -16,29 +16,33 @@ from cornernet.engine.model_card import INPUT
 
 class Plan(NamedTuple):
     """A deserialised engine and what is read from it once. dtypes: of the outputs, in order, as the engine writes
-    them."""
+    them. canvas: type of its input."""
 
     engine: Any
     profiles: tuple[Profile, ...]
     dtypes: dict[str, np.dtype[Any]]
+    canvas: np.dtype[Any]
 
 
-def read_plan(api: TensorRT, engine: Any, outputs: Sequence[str]) -> Plan:
-    """Profiles of `engine`, types of its `outputs`. Raises ModelError if it does not honour the ONNX contract."""
+def read_plan(api: TensorRT, engine: Any, outputs: Sequence[str], *, float_canvases: bool) -> Plan:
+    """Profiles of `engine`, types of its input, float32 or uint8, and of its `outputs`. Raises ModelError if it does
+    not honour the ONNX contract."""
     trt = api.module
+    canvas = np.dtype(np.float32 if float_canvases else np.uint8)
+    kind = trt.DataType.FLOAT if float_canvases else trt.DataType.UINT8
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     missing = sorted({INPUT, *outputs} - set(names))
-    if missing or inputs != [INPUT] or engine.get_tensor_dtype(INPUT) != trt.DataType.UINT8:
+    if missing or inputs != [INPUT] or engine.get_tensor_dtype(INPUT) != kind:
         raise ModelError(
-            f"the engine has the tensors {', '.join(names)}; expected the uint8 input {INPUT} and the outputs "
+            f"the engine has the tensors {', '.join(names)}; expected the {canvas} input {INPUT} and the outputs "
             f"{', '.join(outputs)}. Build it from a file of `cornernet export` (--outputs detections)."
         )
     profiles = []
     for index in range(engine.num_optimization_profiles):
         low, best, high = (tuple(shape)[:3] for shape in engine.get_tensor_profile_shape(INPUT, index))
         profiles.append(Profile(min=low, opt=best, max=high))
-    return Plan(engine, tuple(profiles), {name: _dtype(trt, engine, name) for name in outputs})
+    return Plan(engine, tuple(profiles), {name: _dtype(trt, engine, name) for name in outputs}, canvas)
 
 
 def _dtype(trt: Any, engine: Any, name: str) -> np.dtype[Any]:

@@ -83,7 +83,7 @@ class Worker:
             self._stream = self._own(Stream(cuda))
             self._placer = None if launchers is None else self._own(Placer(cuda, self._stream, launchers, lent))
             self.contexts = self._own(Contexts(api, cuda, plan, self._stream, own=graphs, kernels=kernels))
-            size = max(int(np.prod(profile.max)) * 3 for profile in plan.profiles)
+            size = max(int(np.prod(profile.max)) * 3 for profile in plan.profiles) * plan.canvas.itemsize
             self._input = self._own(DeviceBuffer(cuda, size))
             self._staging = self._own(PinnedBuffer(cuda, size))
             sizes = self.contexts.output_sizes()
@@ -102,7 +102,7 @@ class Worker:
         """Run every profile's best shape twice: kernels load on the first run, the graph is recorded on the second."""
         for index, profile in enumerate(self._plan.profiles):
             for _ in range(2):
-                self.run(index, profile.opt, np.zeros((*profile.opt, 3), np.uint8))
+                self.run(index, profile.opt, np.zeros((*profile.opt, 3), self._plan.canvas))
 
     def run(self, profile: int, shape: Shape, canvases: Canvases) -> Outputs:
         """Run `canvases` (n, H, W, 3) as a batch of at least `shape` (N, H, W), N >= n; results of the first n images.
@@ -166,14 +166,14 @@ class Worker:
         return slot, source or self._take(canvases, slot.shape)  # type: ignore[arg-type]
 
     def _upload_from(self, canvases: np.ndarray, shape: Shape) -> Source:
-        """Lent memory as it is; anything else through staging. Rows that the batch lacks hold any pixels: they are cut
-        off with their results."""
-        if canvases.flags.c_contiguous:
+        """Lent memory as it is; anything else through staging, where uint8 becomes what the engine takes. Rows that the
+        batch lacks hold any pixels: they are cut off with their results."""
+        if canvases.flags.c_contiguous and canvases.dtype == self._plan.canvas:
             address = canvases.ctypes.data
             if any(buffer.holds(address, canvases.nbytes) for buffer in self._lent):
                 return Source((self._input.address, address, canvases.nbytes), True)
         images = canvases.shape[0]
-        staging = self._staging.array((*shape, 3), np.dtype(np.uint8))
+        staging = self._staging.array((*shape, 3), self._plan.canvas)
         staging[:images] = canvases
         staging[images:] = 0
         return Source((self._input.address, self._staging.address, staging.nbytes), True)
@@ -184,7 +184,7 @@ class Worker:
             self._stream.wait_for(canvases.producer)
         if canvases.shape[0] == shape[0] and canvases.address % ALIGNMENT == 0:
             return Source((canvases.address, 0, 0), False)
-        self._stream.move(self._input.address, canvases.address, int(np.prod(canvases.shape)))
+        self._stream.move(self._input.address, canvases.address, int(np.prod(canvases.shape)) * canvases.itemsize)
         return Source((self._input.address, 0, 0), True)
 
     def _launch(self, slot: Slot, source: Source) -> None:

@@ -46,6 +46,9 @@ class Looks(Interface):
     looks: ClassVar[int]
     """How often it looks. All views of a look are run before the next is planned."""
 
+    together: ClassVar[int]
+    """Canvases that the model gets at once even where fewer are asked for: a network that makes many of one image."""
+
     @property
     def whole_levels(self) -> bool:
         """Whether canvases are uint8; False: float32 where the backend takes that."""
@@ -91,6 +94,7 @@ class ViewPlan:
     mirror: bool
 
     looks: ClassVar[int] = 1
+    together: ClassVar[int] = 1
     whole_levels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from cornernet.engine.arguments import flag, integer, shown
+from cornernet.engine.backends import Backend
+from cornernet.engine.backends.contract import takes_float
 from cornernet.engine.errors import ModelError
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.reading.views import Looks, Resize, ViewPlan, canvas_to_fit, mirrors
 from cornernet.engine.saccade.two_looks import MOST_CROPS, TwoLooks, saccade_protocol
+
+log = logging.getLogger("cornernet.running")
 
 
 def choose_looks(
@@ -41,3 +47,15 @@ def choose_looks(
                 "crops, plain; leave it out, and choose between speed and accuracy with max_crops"
             )
     return TwoLooks(card, saccade_protocol(protocol), card.saccade.max_crops if max_crops is None else max_crops)
+
+
+def say_if_rounded(looks: Looks, backend: Backend) -> None:
+    """Warn where canvases are to keep grey levels that are not whole, and the backend takes uint8 alone."""
+    if not looks.whole_levels and not takes_float(backend):
+        log.warning(
+            "%s takes uint8 canvases: under protocol %s they are rounded, by half a grey level at most, and some boxes "
+            "differ from the official ones. For those: ONNX files on any runtime, weights on a CPU, or an engine of "
+            "`cornernet build --float-canvases`",
+            backend.name,
+            looks.protocol.name,
+        )

@@ -113,7 +113,8 @@ class Stages:
             return Loaded(index, source, error=f"cannot be read: {error or type(error).__name__}")
 
     def views(self, window: Sequence[Loaded], batch_size: int) -> list[Batch]:
-        """The batches of a window's next look: views of images whose canvases are equal share them."""
+        """The batches of a window's next look: views of images whose canvases are equal share them, `batch_size` of
+        them or as many as the plan puts together."""
         views: list[View] = []
         for position, loaded in enumerate(window):
             if loaded.size is not None and loaded.error is None:
@@ -122,7 +123,7 @@ class Stages:
                     views += [View(position, order, place) for order, place in enumerate(placements, len(loaded.found))]
                 except ImageError as error:
                     loaded.error = str(error)
-        return list(batches(views, batch_size))
+        return list(batches(views, max(batch_size, self.plan.together)))
 
     def bytes_to_place(self, batch: Batch, window: Sequence[Loaded]) -> int:
         """Host memory that `place` needs for a batch."""

@@ -19,6 +19,9 @@ from cornernet.engine.saccade.locations import attention_locations, box_location
 MOST_CROPS = 1000
 """Of an image, that can be asked for."""
 
+TOGETHER = 32
+"""Canvases that the model gets at once, however few images do: the official code's batch of crops."""
+
 
 @dataclass(frozen=True)
 class TwoLooks:
@@ -32,6 +35,7 @@ class TwoLooks:
     max_crops: int
 
     looks: ClassVar[int] = 2
+    together: ClassVar[int] = TOGETHER
 
     @property
     def whole_levels(self) -> bool:

@@ -165,6 +165,10 @@ def _check_triton_runs_it(model: Path, facts: EngineCard) -> None:
             f"{model} needs {facts.plugins.name} beside it. Triton opens such a library but registers nothing of it: "
             "build the engine again with `--embed-plugins`, or `--plugins none`."
         )
+    if facts.float_canvases:
+        raise ExportError(
+            f"{model} takes float32 canvases, but these are uint8 here; build it without --float-canvases"
+        )
     least = max(profile.min[0] for profile in facts.profiles)
     if least > 1:
         raise ExportError(f"{model} takes {least} canvases at once and no fewer; build it with a profile from 1 on")

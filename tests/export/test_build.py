@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 from cornernet.engine.backends import trt_api
 from cornernet.engine.backends.engine_card import Profile, read_engine_card
 from cornernet.engine.errors import BackendError, ModelError
+from cornernet.engine.model_card import Saccade
 from cornernet.export import build_cache
 from cornernet.export.build import build_engine
+from cornernet.export.parse_network import declare_float, parse, read_onnx
 
 pytestmark = pytest.mark.skipif(
     "tensorrt_rtx" not in trt_api.available_flavours(), reason="needs tensorrt-rtx: pip install '.[rtx]'"
@@ -52,6 +54,24 @@ def test_an_engine_is_built_without_a_gpu_and_its_card_tells_what_it_is(tmp_path
     if card.gpu is None:
         assert card.inspected == "network"
         assert any("has not been run" in note for note in report.notes)
+
+
+def test_the_input_of_a_saccades_engine_is_float32_where_that_is_asked_for(tmp_path):
+    card = toy_card(train_size=(32, 32), saccade=Saccade(view_sizes=(32,)))
+    source = write_toy(tmp_path / "toy.onnx", card=card)
+    network_inputs = {}
+    for floats in (False, True):
+        model, _ = read_onnx(source)
+        if floats:
+            declare_float(model, card, source)
+        parsed = parse(trt_api.load("tensorrt_rtx"), model, source, ())
+        network_inputs[floats] = parsed.network.get_input(0).dtype.name
+    assert network_inputs == {False: "UINT8", True: "FLOAT"}
+    cache = tmp_path / "cache"
+    plain, floats = (
+        build(source, tmp_path / f"{floats}.engine", float_canvases=floats, cache=cache) for floats in (False, True)
+    )
+    assert not floats.cached and (plain.card.float_canvases, floats.card.float_canvases) == (False, True)
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])

@@ -11,8 +11,12 @@ import onnx
 import pytest
 import torch
 from operators_onnx import OPERATORS
+from typer.testing import CliRunner
 
+from cornernet.cli import app
 from cornernet.engine.backends import trt_api
+from cornernet.engine.backends.engine_card import read_engine_card
+from cornernet.engine.errors import ModelError
 from cornernet.engine.model_card import ModelCard
 from cornernet.export.build import build_engine
 from cornernet.export.onnx_export import build_model, deployed_card
@@ -66,6 +70,20 @@ def test_the_exported_preset_builds_from_standard_operators(exported, targets):
         assert str(profile) == "1x256x256,8x256x256,32x256x256"  # the one canvas of views and crops
     else:
         assert profile.min[0] == 1 and profile.max == (8, 512, 512)
+
+
+def test_a_saccade_builds_for_canvases_that_are_not_rounded_and_no_other_network_does(exported, tmp_path):
+    name, _, path = exported
+    options = {"plugins": None, "targets": ["sm_89"], "cache": None, "float_canvases": True}
+    if not name.startswith("saccade"):
+        with pytest.raises(ModelError, match=r"--float-canvases: .*made for uint8 canvases"):
+            build_engine(path, tmp_path / "floats.engine", **options)
+        return
+    card = build_engine(path, tmp_path / "floats.engine", **options).card
+    assert read_engine_card(tmp_path / "floats.engine") == card and card.float_canvases
+    assert " --float-canvases " in card.rebuild_command(tmp_path / "floats.engine")
+    facts = CliRunner().invoke(app, ["info", str(tmp_path / "floats.engine")], env={"COLUMNS": "200"})
+    assert "bgr float32; sides" in facts.output
 
 
 @pytest.mark.tensorrt

@@ -8,13 +8,14 @@ import pytest
 from lively_network import card_of, lively_network
 
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
+from cornernet.engine.backends.open import open_backend
 from cornernet.engine.errors import ExportError
 from cornernet.engine.model_card import ATTENTION_MAPS, METADATA_KEY, ModelCard
 from cornernet.export import int8_export, int8_gate, onnx_export
 from cornernet.export.int8_export import export_int8
-from cornernet.export.onnx_export import export_onnx
+from cornernet.export.onnx_export import build_model, deployed_card, export_onnx, inline_functions
 from cornernet.export.parity import drawn_images
-from cornernet.export.quantise import quantise
+from cornernet.export.quantise import quantise, write_quantised
 from cornernet.trainer.deploy.torch_backend import TorchBackend
 from cornernet.trainer.network.presets import preset
 
@@ -65,6 +66,63 @@ def test_onnx_runtime_gives_what_torch_gives_at_any_size_and_batch(network, plai
     cells = (-(-shape[1] // 16)) * (-(-shape[2] // 16))
     if cells < 64:  # the large map has fewer cells than there are rows
         assert (got.attention_scores[:, 0, cells:] == -1).all()
+
+
+def without_cast(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The network behind the cast to float: float32 canvases are what it reads."""
+    (cast,) = (node for node in model.graph.node if node.op_type == "Cast" and node.input[0] == "images")
+    model.graph.node.remove(cast)
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = "images" if name == cast.output[0] else name
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return model
+
+
+@pytest.fixture
+def file_of_kind(request, network, plain, tmp_path):
+    """plain: with functions that plugins may replace. The others as `cornernet export` writes them, without its checks,
+    but for "apart": weights in a file beside it."""
+    kind, path = request.param, tmp_path / "model.onnx"
+    card = deployed_card(network, card_of(network), precision="fp16" if kind == "fp16" else "fp32")
+    model = onnx.load(plain.path) if kind != "fp16" else build_model(network, card)
+    if kind == "inlined":
+        model = inline_functions(model)
+    if kind == "int8":
+        write_quantised(quantise(model, [drawn_images(seed, 1, 127, 127) for seed in range(2)]), path)
+    else:
+        onnx.save(model, path, save_as_external_data=kind == "apart", location="weights.bin")
+    return path
+
+
+KINDS = [
+    pytest.param(kind, marks=pytest.mark.slow if kind in ("fp16", "int8") else ())
+    for kind in ("plain", "inlined", "apart", "fp16", "int8")
+]
+
+
+@pytest.mark.parametrize("file_of_kind", KINDS, indirect=True)
+def test_every_kind_of_file_reads_canvases_that_are_not_rounded_and_uint8_as_ever(file_of_kind):
+    whole = drawn_images(6, 2, 127, 127)
+    floats = whole + np.random.default_rng(0).uniform(0, 0.5, whole.shape).astype(np.float32)
+    backend = OnnxRuntimeBackend(file_of_kind)
+    names = list(backend.card.detection_outputs)
+    own = onnxruntime.InferenceSession(str(file_of_kind), providers=["CPUExecutionProvider"])
+    for got, expected in zip(backend.run(whole), own.run(names, {"images": whole})):
+        np.testing.assert_array_equal(got, expected)
+    behind = without_cast(onnx.load(file_of_kind)).SerializeToString()
+    session = onnxruntime.InferenceSession(behind, providers=["CPUExecutionProvider"])
+    for got, expected in zip(backend.run(floats), session.run(names, {"images": floats})):
+        np.testing.assert_array_equal(got, expected)
+    assert not np.array_equal(backend.run(floats).scores, backend.run(whole).scores)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_canvases_that_are_not_rounded_give_what_torch_gives(network, plain, runtime):
+    pytest.importorskip(runtime)
+    floats = drawn_images(6, 2, 127, 127) + np.float32(0.37)
+    got = open_backend(plain.path, runtime=runtime).run(floats)
+    assert_same_outputs(got, TorchBackend(network, plain.card).run(floats))
 
 
 def widen_window(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -16,7 +16,7 @@ from tensorrt_rig import SMALL, Rig, assert_results, images
 from cornernet.engine.backends import SaccadeDetections
 from cornernet.engine.backends.engine_card import Profile
 from cornernet.engine.backends.trt_loading import choose_profile
-from cornernet.engine.errors import ImageError
+from cornernet.engine.errors import ImageError, ModelError
 
 
 @pytest.mark.parametrize("rtx", [False, True], ids=["tensorrt", "rtx"])
@@ -47,6 +47,39 @@ def test_a_saccades_attention_comes_with_its_boxes(tmp_path):
             assert isinstance(raw, SaccadeDetections) and raw.attention_scores.shape == (count, 3, ROWS)
             assert_results(raw, images(count, seed=count))
     assert rig.cuda.alive() == {}
+
+
+@pytest.mark.parametrize("rtx", [False, True], ids=["tensorrt", "rtx"])
+def test_an_engine_of_float_canvases_reads_levels_that_are_not_whole_and_uint8_as_well(tmp_path, rtx):
+    card = saccade_card(max_size=256)
+    settings = dict(card=card, outputs=card.detection_outputs, float_canvases=True, float_input=True)
+    with Rig(tmp_path, rtx=rtx, **settings) as rig:
+        assert rig.backend.takes_float and not rig.backend.places_views
+        lent = rig.backend.allocate(5 * 32 * 48 * 3 * 4)
+        for count in (1, 4, 9, 9, 9):
+            whole = images(count, seed=count)
+            floats = whole + np.random.default_rng(count).random(whole.shape, np.float32)
+            assert_results(rig.backend.run(floats), floats)
+            assert_results(rig.backend.run(whole), whole)
+            assert_results(rig.backend.run_device(array := rig.cuda.device_array(floats)), floats)
+            rig.cuda.cudaFree(array.base)
+        whole = lent[: 2 * 32 * 48 * 3].reshape(2, 32, 48, 3)
+        whole[:] = images(2)
+        assert_results(rig.backend.run(whole), whole.copy())
+        floats = lent[: 2 * 32 * 48 * 3 * 4].view(np.float32).reshape(2, 32, 48, 3)
+        floats[:] = images(2) + np.float32(0.25)
+        assert_results(rig.backend.run(floats), floats.copy())
+        with pytest.raises(ImageError, match=r"expected \(N, H, W, 3\) float32"):
+            rig.backend.run(floats.astype(np.float64))
+        with pytest.raises(ImageError, match=r"expected \(N, H, W, 3\) float32 \('<f4'\)"):
+            rig.backend.run_device(rig.cuda.device_array(images(2)))
+
+
+def test_an_engine_whose_card_says_another_type_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="expected the float32 input images"), Rig(tmp_path, float_canvases=True):
+        pass
+    with pytest.raises(ModelError, match="expected the uint8 input"), Rig(tmp_path, float_input=True):
+        pass
 
 
 def test_results_are_copies_that_the_next_batch_does_not_change(tmp_path):

@@ -32,6 +32,19 @@ def test_a_file_is_opened_and_looks_twice(model, runtime):
     assert found[0].boxes[0] == pytest.approx((300, 200, 380, 240), abs=4) and len(found[1]) == 0
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_stream_of_one_picture_at_a_time_gives_the_boxes_of_large_batches(model, runtime):
+    pytest.importorskip(runtime)
+    pictures = [picture(480, 640, (300, 200, 380, 240)), picture(333, 500, (30, 20, 180, 140)), picture(200, 100)]
+    with Detector(model, runtime=runtime) as detector:
+        singly = list(detector.stream(iter(pictures), batch_size=1))
+        for one, other in zip(singly, detector.predict(pictures, batch_size=64), strict=True):
+            assert one.error is other.error is None and len(one) == len(other)
+            np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-3)
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+    assert [len(one) > 0 for one in singly] == [True, True, False]
+
+
 def test_a_file_without_its_attention_is_refused_by_name(tmp_path):
     path = write_onnx(tmp_path / "plain.onnx", make_card(size_multiple=32, train_size=(255, 255), saccade={}))
     with pytest.raises(ModelError, match="no output 'attention_scores' among boxes"):

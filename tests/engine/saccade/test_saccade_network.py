@@ -14,22 +14,37 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def backend(golden):
+def network(golden):
     from golden_saccade import calibrated_network
 
-    from cornernet.trainer.deploy.torch_backend import TorchBackend
-
-    network = calibrated_network(golden)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield TorchBackend(network, saccade_card(80))
+    yield calibrated_network(golden)
     torch.set_num_threads(threads)
 
 
-def test_on_canvases_that_are_not_rounded_the_boxes_are_the_official_ones(backend, golden, shared_data):
+@pytest.fixture(scope="module")
+def model(network, tmp_path_factory):
+    """As `cornernet export` writes it, without its comparison with torch."""
+    import onnx
+
+    from cornernet.export.onnx_export import build_model, deployed_card
+
+    path = tmp_path_factory.mktemp("saccade") / "saccade.onnx"
+    onnx.save(build_model(network, deployed_card(network, saccade_card(80))), path)
+    return path
+
+
+@pytest.fixture
+def torch_detector(network):
+    from cornernet.trainer.deploy.torch_backend import TorchBackend
+
+    return Detector(TorchBackend(network, saccade_card(80)), protocol="official")
+
+
+def check_boxes(detector, golden, path):
+    """Every one of the official code's, and no other."""
     numbers = np.load(golden / "h_saccade" / f"pipeline_{PHOTOGRAPH}.npz")
-    detector = Detector(backend, protocol="official")
-    path = next(shared_data.rglob(f"*{PHOTOGRAPH}.jpg"))
     (found,) = detector.predict(path, batch_size=32)
     final = numbers["final"]
     rows = np.column_stack((found.boxes, found.scores, found.labels))
@@ -40,8 +55,22 @@ def test_on_canvases_that_are_not_rounded_the_boxes_are_the_official_ones(backen
         assert near.any(), row
         left.pop(int(near.argmax()))
     assert not left
-    # Half a grey level changes no decision of the first look here.
-    stages = detector.stages
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_file_gives_the_official_boxes(model, golden, shared_data, runtime):
+    pytest.importorskip(runtime)
+    with Detector(model, runtime=runtime, protocol="official") as detector:
+        check_boxes(detector, golden, next(shared_data.rglob(f"*{PHOTOGRAPH}.jpg")))
+
+
+def test_weights_give_the_official_boxes(torch_detector, golden, shared_data):
+    check_boxes(torch_detector, golden, next(shared_data.rglob(f"*{PHOTOGRAPH}.jpg")))
+
+
+def test_half_a_grey_level_changes_no_decision_of_the_first_look_here(torch_detector, golden, shared_data):
+    numbers = np.load(golden / "h_saccade" / f"pipeline_{PHOTOGRAPH}.npz")
+    path, stages = next(shared_data.rglob(f"*{PHOTOGRAPH}.jpg")), torch_detector.stages
     loaded = stages.load((0, path))
     (batch,) = stages.views([loaded], 2)
     canvases = np.empty((2, 255, 255, 3), np.uint8)

@@ -12,6 +12,7 @@ from thread_watch import nothing_is_left_behind
 
 from cornernet.engine.detector import Detector
 from cornernet.engine.model_card import Saccade
+from cornernet.engine.saccade.two_looks import TOGETHER, TwoLooks
 
 __all__ = ["nothing_is_left_behind"]
 
@@ -46,9 +47,32 @@ def test_crops_of_many_images_share_batches():
     results = Detector(backend, soft_nms="hard").predict(images, batch_size=8)
     assert [len(found) for found in results] == [2, 1, 0, 1] * 2
     counts = [shape[0] for shape in backend.shapes]
-    assert counts[:2] == [8, 8] and max(counts) == 8  # two views of eight images, then crops
-    crops = sum(counts[2:])
-    assert len(counts[2:]) == -(-crops // 8)
+    assert counts[0] == 16 and max(counts) <= TOGETHER  # two views of eight images, then crops
+    assert len(counts[1:]) == -(-sum(counts[1:]) // TOGETHER)
+
+
+@pytest.mark.parametrize("together", [TOGETHER, 7])
+def test_all_crops_of_an_image_are_looked_at_together_however_few_images_are(monkeypatch, together):
+    monkeypatch.setattr(TwoLooks, "together", together)
+    objects = [(x, y, x + 20, y + 20, 150 + x // 8) for x in range(40, 600, 140) for y in range(40, 440, 110)]
+    images = [scene(*objects), scene(TINY), scene()]
+
+    def calls_of(images, **settings):
+        """Canvases of each call of the backend, and the results."""
+        backend = SceneBackend()
+        found = list(Detector(backend, soft_nms="hard").stream(iter(images), **settings))
+        return [shape[0] for shape in backend.shapes], found
+
+    whole = [calls_of([image], batch_size=1000) for image in images]
+    crops = [sum(calls[1:]) for calls, _ in whole]
+    assert crops[0] > 3 * 7 and crops[1] > 0 == crops[2]
+    for image, count in zip(images, crops):
+        calls, _ = calls_of([image], batch_size=1)
+        assert calls == [2, *(min(together, count - start) for start in range(0, count, together))]
+        assert len(calls) - 1 == -(-count // together)
+    calls, found = calls_of(images, batch_size=1)
+    assert len(calls) == sum(1 + -(-count // together) for count in crops)
+    same(found, [one for _, (one,) in whole])
 
 
 @pytest.mark.parametrize(("protocol", "on_cpu"), [("default", True), ("default", False), ("official", False)])

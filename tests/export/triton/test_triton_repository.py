@@ -181,6 +181,7 @@ def test_profiles_of_several_sizes_leave_the_canvas_open(engine, tmp_path):
     ("profile", "changes", "why"),
     [
         ("1x128x128", {"flavour": "tensorrt_rtx"}, "TensorRT-RTX"),
+        ("1x128x128", {"float_canvases": True}, "build it without --float-canvases"),
         ("1x128x128", {"embeds_plugins": False}, "--embed-plugins"),
         ("2x128x128,4x128x128,4x128x128", {}, "takes 2 canvases at once and no fewer"),
     ],
