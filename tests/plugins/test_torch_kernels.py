@@ -92,7 +92,8 @@ def test_a_batch_comes_back_final(operators):
     placement = place_fit((90, 120), (96, 96), protocol)
     (down, across), (height, width) = placement.resized, placement.image
     row = [placement.left, placement.top, across, down, across, width, down, height, torch.nan]
-    got = operators.soft_nms(found, torch.tensor([row, row]), 20, method="linear", drop_empty=True)
+    given = found.boxes, found.scores, found.labels, found.counts, torch.tensor([row, row])
+    got = operators.soft_nms(given, 20, method="linear", drop_empty=True)
     raw = RawDetections(*(each.numpy() for each in found))
     for image in range(2):
         wanted = to_results([(raw, image, placement)], Suppression("linear", max_per_image=20), protocol)
