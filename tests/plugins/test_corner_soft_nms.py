@@ -16,6 +16,7 @@ from cornernet.engine.results.device_rules import placement_row
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.plugins.launchers import LaunchError
 
+
 def assert_final(kernels, raw: RawDetections, placements, suppression: Suppression, protocol: Protocol) -> None:
     table = np.array([placement_row(each, protocol) for each in placements], np.float32)
     boxes, scores, labels, counts = kernels.corner_soft_nms(
