@@ -20,8 +20,9 @@ import numpy as np
 from cornernet.engine.arguments import choice, flag, integer
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
-from cornernet.engine.backends.backend_options import BackendOptions, open_given
+from cornernet.engine.backends.backend_options import BackendOptions
 from cornernet.engine.backends.contract import check_device_preprocessing
+from cornernet.engine.backends.open_given import open_given
 from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
