@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cornernet.engine.reading.images import read_image
     from cornernet.engine.reading.video import Video
     from cornernet.engine.results.detections import Detections
+    from cornernet.engine.results.device_detections import DeviceDetections
 
     __version__: str
 
@@ -32,6 +33,7 @@ __all__ = [
     "CornerNetError",
     "Detections",
     "Detector",
+    "DeviceDetections",
     "ImageError",
     "ModelCard",
     "ModelError",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cornernet.engine.reading.images import read_image
     from cornernet.engine.reading.video import Video
     from cornernet.engine.results.detections import Detections
+    from cornernet.engine.results.device_detections import DeviceDetections
 
 __all__ = [
     "Backend",
@@ -26,6 +27,7 @@ __all__ = [
     "CornerNetError",
     "Detections",
     "Detector",
+    "DeviceDetections",
     "ImageError",
     "ModelCard",
     "ModelError",
@@ -42,6 +44,7 @@ _HOMES = {
     "CornerNetError": "errors",
     "Detections": "results.detections",
     "Detector": "detector",
+    "DeviceDetections": "results.device_detections",
     "ImageError": "errors",
     "ModelCard": "model_card",
     "ModelError": "errors",

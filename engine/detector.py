@@ -11,36 +11,34 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from itertools import chain, islice
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
-from cornernet.engine.arguments import choice, integer, shown
+from cornernet.engine.arguments import choice, flag, integer
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Backend
 from cornernet.engine.backends.backend_options import BackendOptions
-from cornernet.engine.backends.contract import batches_in_flight, check_device_preprocessing
+from cornernet.engine.backends.contract import check_device_preprocessing
+from cornernet.engine.backends.open_given import open_given
 from cornernet.engine.errors import BackendError
 from cornernet.engine.geometry import Size, fit_canvas
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Canvas, Protocol, find_protocol
 from cornernet.engine.reading.headers.header import MAX_PIXELS, MOST_PIXELS
-from cornernet.engine.reading.images import ChannelOrder, ImageSource, Rules, expand_sources, is_one_image
-from cornernet.engine.reading.video import Video, is_video
+from cornernet.engine.reading.images import ChannelOrder, ImageSource, Rules
 from cornernet.engine.reading.views import Decode, Resize, factors
 from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.device_detections import DeviceDetections
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.engine.results.soft_nms import Method
 from cornernet.engine.results.thresholds import Threshold, class_labels, score_thresholds
 from cornernet.engine.running.choose_looks import choose_looks, say_if_rounded
+from cornernet.engine.running.choose_running import results_of
 from cornernet.engine.running.cores import workers_for
 from cornernet.engine.running.memory import Memory
-from cornernet.engine.running.overlapped import Pipeline
-from cornernet.engine.running.serial import one_after_the_other
 from cornernet.engine.running.stages import Stages
 
 if TYPE_CHECKING:
@@ -54,6 +52,9 @@ PATIENCE_SECONDS = 0.1
 
 MOST_AHEAD = 65536
 """Images in a batch, or read ahead."""
+
+Images = ImageSource | Iterable[ImageSource]
+Where = Literal["host", "device"]
 
 
 class Detector:
@@ -88,6 +89,8 @@ class Detector:
         device: "cpu", "cuda" or "cuda:1"; None: the runtime's own choice.
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
         device_preprocessing: images of the host are scaled and padded on the device too, as those that lie there are.
+        device_postprocessing: soft-NMS runs on the device too, so that batches come back final. BackendError for what
+            only the host does: views to merge, the official order of boxes, and others it names.
         threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
         backend_options: of the backend, when `model` is a path: `providers` of a .onnx file, `plugins` of an engine,
             `compiled=True` of weights (torch.compile: a minute for the first run of a shape, then faster).
@@ -118,6 +121,7 @@ class Detector:
         allow_urls: bool = False,
         decode: Decode = "exact",
         device_preprocessing: bool = False,
+        device_postprocessing: bool = False,
         threads: int | None = None,
         runtime: Runtime | None = None,
         precision: Precision | None = None,
@@ -129,7 +133,7 @@ class Detector:
         max_pixels = integer("max_pixels", max_pixels, least=1, most=MOST_PIXELS)
         self._owns_backend = isinstance(model, str | PathLike)
         options = {"runtime": runtime, "precision": precision, "device": device, **backend_options}
-        self._backend = _open(model, threads, options)
+        self._backend = open_given(model, threads, options)
         try:
             suppression = Suppression(
                 method=soft_nms,
@@ -144,15 +148,25 @@ class Detector:
             self.protocol = plan.protocol
             self._workers = workers_for(threads)
             check_device_preprocessing(device_preprocessing, self._backend)
+            flag("device_postprocessing", device_postprocessing)
+            rules = Rules(max_pixels, channel_order, allow_urls)
+            stages = Stages(
+                self._backend,
+                plan.protocol,
+                plan,
+                suppression,
+                rules,
+                decode,
+                device_preprocessing=device_preprocessing,
+            )
+            if device_postprocessing:
+                stages = stages.finished_on_device("device_postprocessing=True")
         except BaseException:  # what was asked for does not suit this model: a device must not stay taken
             if self._owns_backend:
                 self._backend.close()
             raise
-        # Public for benchmarks, which run the same stages in another way.
-        rules = Rules(max_pixels, channel_order, allow_urls)
-        self.stages = Stages(
-            self._backend, self.protocol, plan, suppression, rules, decode, device_preprocessing=device_preprocessing
-        )
+        self.stages = stages
+        """Public for benchmarks, which run the same stages in another way."""
         self._asked_threshold = score_threshold
         self._memory = Memory(self._backend)
         self._closed = threading.Event()
@@ -167,9 +181,14 @@ class Detector:
         """The runtime that runs the model."""
         return self._backend
 
+    @overload
+    def predict(self, images: Images, *, batch_size: int = 8, keep_images: bool = False) -> list[Detections]: ...
+    @overload
+    def predict(self, images: Images, *, batch_size: int = 8, results: Literal["device"]) -> list[DeviceDetections]: ...
+
     def predict(
-        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 8, keep_images: bool = False
-    ) -> list[Detections]:
+        self, images: Images, *, batch_size: int = 8, keep_images: bool = False, results: Where = "host"
+    ) -> list[Any]:
         """One result per image, in order.
 
         Args:
@@ -178,21 +197,33 @@ class Detector:
                 result is there. Arrays on the device stay there, if the backend places them there (places_views).
             batch_size: canvases that the model gets at once, of one size only; of a CornerNet-Saccade 32 at least.
             keep_images: each result carries its picture as `.image`, for drawing and crops.
+            results: "device": DeviceDetections in place of Detections, whose boxes, scores and labels stay where the
+                model runs; they are as final as with device_postprocessing. BackendError where it cannot do that.
 
         An image that cannot be used, and an image whose batch failed in the backend, gives a result with `.error`.
         """
         batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
         window = batch_size * (1 if self.stages.plan.fit else WINDOW_BATCHES)
-        return list(self._detect(images, batch_size, window, None, None, keep_images))
+        return list(self._detect(images, results, keep_images, batch_size=batch_size, window=window))
+
+    @overload
+    def stream(
+        self, images: Images, *, batch_size: int = 1, prefetch: int | None = None, keep_images: bool = False
+    ) -> Iterator[Detections]: ...
+    @overload
+    def stream(
+        self, images: Images, *, batch_size: int = 1, prefetch: int | None = None, results: Literal["device"]
+    ) -> Iterator[DeviceDetections]: ...
 
     def stream(
         self,
-        images: ImageSource | Iterable[ImageSource],
+        images: Images,
         *,
         batch_size: int = 1,
         prefetch: int | None = None,
         keep_images: bool = False,
-    ) -> Iterator[Detections]:
+        results: Where = "host",
+    ) -> Iterator[Any]:
         """The same, one result after the other, for sources without end.
 
         Reading, placing, running and post-processing overlap, in threads that end with the iterator: close it, or use
@@ -210,7 +241,8 @@ class Detector:
         batch_size = integer("batch_size", batch_size, least=1, most=MOST_AHEAD)
         if prefetch is not None:
             prefetch = integer("prefetch", prefetch, least=1, most=MOST_AHEAD)
-        return self._detect(images, batch_size, batch_size, prefetch, PATIENCE_SECONDS, keep_images)
+        options = {"batch_size": batch_size, "window": batch_size, "prefetch": prefetch, "patience": PATIENCE_SECONDS}
+        return self._detect(images, results, keep_images, **options)
 
     def for_evaluation(self) -> Detector:
         """The same, keeping boxes of every score unless a threshold was asked for. It is closed with this one."""
@@ -219,6 +251,8 @@ class Detector:
         every = copy(self)
         every._owns_backend = False
         every.stages = replace(self.stages, suppression=replace(self.stages.suppression, score_threshold=0.0))
+        if every.stages.finishing is not None:
+            every.stages = every.stages.finished_on_device("device_postprocessing=True")
         return every
 
     def warm_up(self, batch_size: int = 1, size: Size | None = None) -> None:
@@ -247,49 +281,11 @@ class Detector:
     ) -> None:
         self.close()
 
-    def _detect(
-        self,
-        images: ImageSource | Iterable[ImageSource],
-        batch_size: int,
-        window: int,
-        prefetch: int | None,
-        patience: float | None,
-        keep_images: bool,
-    ) -> Iterator[Detections]:
+    def _detect(self, images: Images, results: Where, keep_images: bool, **running: Any) -> Iterator[Any]:
+        choice("results", results, ("host", "device"))
         if self._closed.is_set():
             raise BackendError("this Detector is closed; open a new one")
         stages = replace(self.stages, keep_images=keep_images)
-        images = Video(images) if is_video(images) else images
-        sources = expand_sources(images)
-        if is_one_image(images) or isinstance(images, Sequence | np.ndarray):
-            first = list(islice(sources, 2))  # it can be looked into without waiting
-            sources = chain(first, sources)
-            if len(first) < 2:
-                return one_after_the_other(stages, sources, batch_size=batch_size, window=window)
-        if prefetch is None:  # as many as keep every runner, the assembly and the readers busy
-            busy = max(window * (batches_in_flight(self._backend) + 2), 2 * self._workers)
-            prefetch = 1 if isinstance(images, Video) and images.live else busy
-        pipeline = Pipeline(
-            stages,
-            self._memory,
-            sources,
-            batch_size=batch_size,
-            window=window,
-            prefetch=prefetch,
-            workers=self._workers,
-            patience=patience,
-        )
-        return pipeline.results()
-
-
-def _open(model: str | PathLike[str] | Backend, threads: int | None, options: dict[str, Any]) -> Backend:
-    if isinstance(model, str | PathLike):
-        from cornernet.engine.backends.open import open_backend
-
-        return open_backend(Path(model), threads=threads, **options)
-    if not all(hasattr(model, part) for part in ("card", "run", "close")):
-        raise TypeError(f"model={shown(model)}; expected a path of an ONNX file or an engine, or an open Backend")
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise TypeError(f"{', '.join(given)}: expected no options of a backend, which is already open here")
-    return model
+        if results == "device":
+            stages = stages.finished_on_device('results="device"', stays=True)
+        return results_of(stages, self._memory, images, workers=self._workers, **running)

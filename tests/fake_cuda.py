@@ -237,6 +237,11 @@ class FakeCuda(FakeDriver):
             self.enqueue(int(stream), lambda: self._copy(destination, source, size, kind))
         return (status,)
 
+    def cudaMemcpy(self, destination, source, size, kind):
+        assert kind == self.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        ctypes.memmove(destination, bytes(self.bytes_at(source, size)), size)
+        return (self._status("cudaMemcpy"),)
+
     def _copy(self, destination: int, source: int, size: int, kind: int) -> None:
         kinds = self.cudaMemcpyKind
         read = self._pinned_at if kind == kinds.cudaMemcpyHostToDevice else self.bytes_at

@@ -70,7 +70,7 @@ class PlacesViews:
 
 
 class OnStream:
-    """The emulated launchers as a fake driver has them: the kernel is not done before somebody waits for the stream.
+    """The emulated launchers as a fake driver has them: a kernel is not done before somebody waits for the stream.
 
     writes_to_device: check that the canvases are its memory. The emulation runs one kernel at a time.
     """
@@ -87,5 +87,17 @@ class OnStream:
         def run() -> None:
             with self._one:
                 self._launchers.place_views(views, canvases, size, fill)
+
+        self._cuda.enqueue(stream, run)
+
+    def corner_soft_nms(self, inputs, outputs, images, candidates, *, stream, **rules) -> None:
+        sizes = (16 * images * rules["limit"], 4 * images * rules["limit"], 4 * images * rules["limit"], 4 * images)
+        for address, size in zip(outputs, sizes, strict=True):
+            self._cuda.bytes_at(address, size)
+        self._launchers.corner_soft_nms(inputs, outputs, 0, candidates, **rules)  # wrong arguments are told at once
+
+        def run() -> None:
+            with self._one:
+                self._launchers.corner_soft_nms(inputs, outputs, images, candidates, **rules)
 
         self._cuda.enqueue(stream, run)

@@ -89,12 +89,10 @@ def public_calls(model: Path, network: CornerNet) -> dict[str, tuple]:
             Detector,
             {"model": model, "threads": 1, "providers": None, "device": None, "runtime": None, "precision": None},
         ),
-        "Detector.predict": (detector.predict, {"images": IMAGE, "batch_size": 1}),
+        "Detector.predict": (detector.predict, {"images": IMAGE, "batch_size": 1, "results": "host"}),
         "Detector.stream": (
-            lambda images, batch_size, prefetch: list(
-                detector.stream(images, batch_size=batch_size, prefetch=prefetch)
-            ),
-            {"images": IMAGE, "batch_size": 1, "prefetch": 1},
+            lambda images, **options: list(detector.stream(images, **options)),
+            {"images": IMAGE, "batch_size": 1, "prefetch": 1, "results": "host"},
         ),
         "Detector.for_evaluation": (detector.for_evaluation, {}),
         "Detections.crops": (found.crops, {"image": IMAGE}),

@@ -67,6 +67,9 @@ class Backend(typing.Protocol):
         places_views: bool        whether it places images itself, on its device; then it has
         run_views(packed)         `run` for canvases that are still to be placed, see placing.py
         check_image(image)        raises ImageError if a DeviceImage does not lie where the model runs
+        finishes: bool            whether it post-processes itself, on its device; then it has
+        run_final(canvases, placements, finishing)   `run`, or `run_views` of a Packed, to a `Final` an image, see
+                                  finishing.py; placements (N, 9) float32, see device_rules.placement_row
     """
 
     card: ModelCard

@@ -10,7 +10,7 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from cornernet.engine.backends import Outputs, named_outputs
+from cornernet.engine.backends.cuda_finishing import INPUTS, TYPES
 from cornernet.engine.backends.cuda_memory import PinnedBuffer
 from cornernet.engine.backends.cuda_placing import check_addresses, placing_launchers
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.backends.device_arrays import DeviceImage, describe
-from cornernet.engine.backends.engine_card import read_engine_card, why_it_does_not_load
+from cornernet.engine.backends.device_results import Blocks
+from cornernet.engine.backends.engine_card import read_engine_card
+from cornernet.engine.backends.finishing import Final, Finishing
 from cornernet.engine.backends.placing import Packed
 from cornernet.engine.backends.rtx_kernels import KernelCache, default_file
 from cornernet.engine.backends.trt_api import TensorRT
@@ -30,11 +33,10 @@ from cornernet.engine.backends.trt_loading import (
     IN_THE_ENGINE,
     check_code_is_wanted,
     choose_profile,
+    deserialize,
     flavour_of,
     load_plugins,
-    verdict_rtx,
 )
-from cornernet.engine.backends.trt_plan import Plan, read_plan
 from cornernet.engine.backends.trt_worker import Canvases, GpuTimes, Worker, part_of
 from cornernet.engine.errors import BackendError, ImageError, ModelError
 
@@ -96,12 +98,14 @@ class TensorRTBackend:
         self._closed = False
         self._changed = threading.Condition()
         self._lent: list[PinnedBuffer] = []
+        self._blocks = Blocks(self._cuda)
         self._kernels = KernelCache(kernel_cache or default_file(self.facts))
-        self._runs_code_of_engine = plugins == IN_THE_ENGINE
         library = load_plugins(self._api, self._cuda, self.facts, self.path, plugins)
         self._launchers = None if self.takes_float else placing_launchers(self._cuda, library)
         with self._cuda.current():
-            self._runtime, self._plan = self._deserialize(library)
+            self._runtime, self._plan = deserialize(
+                self._api, self._cuda, self.facts, self.path, library, run_its_code=plugins == IN_THE_ENGINE
+            )
             self._release(self._acquire())
             self._kernels.save()
         _OPEN.add(self)
@@ -120,29 +124,6 @@ class TensorRTBackend:
             buffer = PinnedBuffer(self._cuda, size)
             self._lent.append(buffer)
             return buffer.array((size,), np.dtype(np.uint8))
-
-    def _deserialize(self, library: Path | None) -> tuple[Any, Plan]:
-        trt = self._api.module
-        with self._api.logger.collect() as errors:
-            runtime = trt.Runtime(self._api.logger)
-            if self._runs_code_of_engine:
-                runtime.engine_host_code_allowed = True
-            content = self.path.read_bytes()
-            engine = runtime.deserialize_cuda_engine(content)
-            if engine is None:
-                verdict = verdict_rtx(trt, runtime, content) if self._api.is_rtx else []
-                raise BackendError(
-                    why_it_does_not_load(
-                        self.path,
-                        self.facts,
-                        flavour=self._api.flavour,
-                        version=self._api.version,
-                        gpu=self._cuda.gpu_facts(),
-                        library=library,
-                        said=[*verdict, *errors],
-                    )
-                )
-            return runtime, read_plan(self._api, engine, self.card.detection_outputs, float_canvases=self.takes_float)
 
     def run(self, canvases: np.ndarray) -> Outputs:
         """canvases (N, H, W, 3) uint8 on the host, any N >= 1. Batches above the profiles' size are split, smaller
@@ -169,6 +150,19 @@ class TensorRTBackend:
     def run_views(self, packed: Packed) -> Outputs:
         """`run` for canvases that are placed on the GPU. Raises as `run`."""
         return self._run(packed)
+
+    @property
+    def finishes(self) -> bool:
+        """Whether batches may come back final: of a network that looks once, in the types that the kernel reads."""
+        types = tuple(self._plan.dtypes[name] for name in INPUTS)
+        return self._launchers is not None and self.card.saccade is None and types == TYPES
+
+    def run_final(self, canvases: np.ndarray | Packed, placements: np.ndarray, finishing: Finishing) -> list[Final]:
+        """`run` and soft-NMS, see finishing.py. Results that stay have `__cuda_array_interface__`. Raises as `run`."""
+        parts = self._in_parts(
+            canvases, lambda worker, *batch, rows: worker.run_final(*batch, rows=placements[rows], finishing=finishing)
+        )
+        return [each for found in parts for each in found]
 
     def check_image(self, image: DeviceImage) -> None:
         """Raises ImageError if the image does not lie on the engine's device, whole, where it can be read."""
@@ -210,6 +204,11 @@ class TensorRTBackend:
             self._release(worker)
 
     def _run(self, canvases: Canvases) -> Outputs:
+        parts = self._in_parts(canvases, lambda worker, *batch, rows: worker.run(*batch))
+        return parts[0] if len(parts) == 1 else named_outputs([np.concatenate(values) for values in zip(*parts)])
+
+    def _in_parts(self, canvases: Canvases, run: Callable[..., Any]) -> list[Any]:
+        """`run(worker, profile, shape, part of the canvases, rows=which)` for batches that the profiles hold."""
         images, height, width = (int(size) for size in canvases.shape[:3])
         parts = []
         with self._borrowed() as worker:
@@ -217,9 +216,10 @@ class TensorRTBackend:
             while done < images:
                 index, batch = choose_profile(self._plan.profiles, (images - done, height, width), self.path)
                 taken = min(images - done, batch)
-                parts.append(worker.run(index, (batch, height, width), part_of(canvases, done, taken)))
+                part, rows = part_of(canvases, done, taken), slice(done, done + taken)
+                parts.append(run(worker, index, (batch, height, width), part, rows=rows))
                 done += taken
-        return parts[0] if len(parts) == 1 else named_outputs([np.concatenate(values) for values in zip(*parts)])
+        return parts
 
     def _acquire(self) -> Worker:
         """An idle worker, or a new one; waits if all are busy and no more may be made."""
@@ -241,6 +241,7 @@ class TensorRTBackend:
                 self._plan,
                 graphs=self._graphs,
                 kernels=self._kernels,
+                blocks=self._blocks,
                 lent=self._lent,
                 launchers=self._launchers,
             )
@@ -291,6 +292,7 @@ class TensorRTBackend:
             with self._cuda.current():
                 while self._lent:
                     self._lent.pop().free()
+                self._blocks.close()
                 self._kernels.save()
             self._kernels.free()
             # The order matters to TensorRT: contexts (gone with the workers), engine, runtime.

@@ -9,8 +9,9 @@ from typing import Any
 
 from cornernet.engine.backends import trt_api
 from cornernet.engine.backends.cuda_runtime import Cuda
-from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile, Shape
+from cornernet.engine.backends.engine_card import EngineCard, FileFacts, Profile, Shape, why_it_does_not_load
 from cornernet.engine.backends.trt_api import TensorRT
+from cornernet.engine.backends.trt_plan import Plan, read_plan
 from cornernet.engine.errors import BackendError, ImageError
 
 log = logging.getLogger("cornernet.tensorrt")
@@ -45,6 +46,33 @@ def verdict_rtx(trt: Any, runtime: Any, content: bytes) -> list[str]:
     """TensorRT-RTX names why a plan cannot run here: VERSION_MISMATCH, UNSUPPORTED_CC, OLD_CUDA_DRIVER, ..."""
     _, bits = runtime.get_engine_validity(content)
     return [name for name, bit in trt.EngineInvalidityDiagnostics.__members__.items() if int(bits) & int(bit)]
+
+
+def deserialize(
+    api: TensorRT, cuda: Cuda, facts: EngineCard, path: Path, library: Path | None, *, run_its_code: bool
+) -> tuple[Any, Plan]:
+    """Runtime and engine. Raises BackendError that says why it does not load; ModelError, see `read_plan`."""
+    trt = api.module
+    with api.logger.collect() as errors:
+        runtime = trt.Runtime(api.logger)
+        if run_its_code:
+            runtime.engine_host_code_allowed = True
+        content = path.read_bytes()
+        engine = runtime.deserialize_cuda_engine(content)
+        if engine is None:
+            verdict = verdict_rtx(trt, runtime, content) if api.is_rtx else []
+            raise BackendError(
+                why_it_does_not_load(
+                    path,
+                    facts,
+                    flavour=api.flavour,
+                    version=api.version,
+                    gpu=cuda.gpu_facts(),
+                    library=library,
+                    said=[*verdict, *errors],
+                )
+            )
+    return runtime, read_plan(api, engine, facts.card.detection_outputs, float_canvases=facts.float_canvases)
 
 
 def flavour_of(facts: EngineCard, path: Path) -> TensorRT:

@@ -19,11 +19,14 @@ import numpy as np
 
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.contract import CONTRACT
+from cornernet.engine.backends.cuda_finishing import INPUTS, Finisher
 from cornernet.engine.backends.cuda_memory import DeviceBuffer, PinnedBuffer, Stream, Timer
 from cornernet.engine.backends.cuda_placing import Placer
 from cornernet.engine.backends.cuda_runtime import Cuda, CudaError
 from cornernet.engine.backends.device_arrays import DeviceArray
+from cornernet.engine.backends.device_results import Blocks
 from cornernet.engine.backends.engine_card import Shape
+from cornernet.engine.backends.finishing import Final, Finishing
 from cornernet.engine.backends.nvtx_ranges import marked
 from cornernet.engine.backends.placing import Packed
 from cornernet.engine.backends.rtx_kernels import KernelCache
@@ -62,8 +65,8 @@ class GpuTimes(NamedTuple):
 class Worker:
     """Runs one batch at a time. Not thread-safe: a worker is used by whoever holds it.
 
-    lent: page-locked memory that callers may hand in. launchers: with them it places images itself. Raises CudaError if
-    the device has not enough memory; what was taken by then is given back.
+    lent: page-locked memory that callers may hand in. launchers: with them it places images itself, and makes boxes
+    final in `blocks`. Raises CudaError if the device has not enough memory; what was taken by then is given back.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Worker:
         *,
         graphs: bool,
         kernels: KernelCache,
+        blocks: Blocks,
         lent: Sequence[PinnedBuffer] = (),
         launchers: Launchers | None = None,
     ) -> None:
@@ -82,6 +86,9 @@ class Worker:
         try:
             self._stream = self._own(Stream(cuda))
             self._placer = None if launchers is None else self._own(Placer(cuda, self._stream, launchers, lent))
+            self._finisher = None
+            if launchers is not None:
+                self._finisher = self._own(Finisher(cuda, self._stream, launchers, blocks))
             self.contexts = self._own(Contexts(api, cuda, plan, self._stream, own=graphs, kernels=kernels))
             size = max(int(np.prod(profile.max)) * 3 for profile in plan.profiles) * plan.canvas.itemsize
             self._input = self._own(DeviceBuffer(cuda, size))
@@ -118,6 +125,20 @@ class Worker:
             self._stream.synchronize()
         with marked("results"):
             return named_outputs([self._result(slot, name, canvases.shape[0]) for name in slot.outputs])
+
+    def run_final(
+        self, profile: int, shape: Shape, canvases: Canvases, *, rows: np.ndarray, finishing: Finishing
+    ) -> list[Final]:
+        """The same, with soft-NMS of the first n images behind it; rows: their placements (n, 9) float32."""
+        assert self._finisher is not None, "no backend without it says that it finishes"
+        slot, source = self._prepare(profile, shape, canvases)
+        with marked("launch"):
+            self._launch(slot, source)
+            outputs = [self._outputs[name].address for name in INPUTS]
+            results = self._finisher.enqueue(outputs, slot.outputs["scores"][1], rows, finishing)
+        with marked("wait"):
+            self._stream.synchronize()
+        return results()
 
     def time_runs(self, profile: int, shape: Shape, canvases: np.ndarray, runs: int) -> GpuTimes:
         """`runs` batches as `run` does them, timed on the device; then the network alone, plainly, without copies."""

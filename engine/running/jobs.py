@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from cornernet.engine.backends.placing import Packed
-from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.stages import Batch, Loaded
 
 
@@ -25,7 +25,7 @@ class Window:
     to_place: int = 0
     to_run: int = 0
     ran: threading.Event = field(default_factory=threading.Event)
-    finishing: list[Future[list[Detections]]] = field(default_factory=list)
+    finishing: list[Future[list[Any]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,6 @@ from cornernet.engine.backends.contract import batches_in_flight, computes_on_cp
 from cornernet.engine.backends.placing import Packed
 from cornernet.engine.reading.images import ImageSource
 from cornernet.engine.reading.video import Frame
-from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.channel import Channel, Closed
 from cornernet.engine.running.jobs import Job, Window
 from cornernet.engine.running.memory import Memory
@@ -84,7 +84,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._process = os.getpid()
 
-    def results(self) -> Generator[Detections, None, None]:
+    def results(self) -> Generator[Any, None, None]:
         """The results in order. What the caller's iterator raises is raised here, after the results before it.
 
         Nothing is read before the first result is asked for. Closing the generator ends all threads.
@@ -287,7 +287,7 @@ class Pipeline:
             window.finishing.append(self._pool.submit(self._results_of, window.images[start : start + size]))
         window.ran.set()
 
-    def _results_of(self, images: list[Loaded]) -> list[Detections]:
+    def _results_of(self, images: list[Loaded]) -> list[Any]:
         return [self._stages.finish(loaded) for loaded in images]
 
 

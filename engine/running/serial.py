@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from cornernet.engine.reading.images import ImageSource
-from cornernet.engine.results.detections import Detections
 from cornernet.engine.running.stages import Loaded, Stages
 
 
 def one_after_the_other(
     stages: Stages, sources: Iterable[ImageSource], *, batch_size: int, window: int
-) -> Iterator[Detections]:
-    """Results in order. At most `window` images are in memory, and fewer once they have `max_pixels` pixels."""
+) -> Iterator[Any]:
+    """Results in order, see `Stages.finish`. At most `window` images are in memory, and fewer once they have
+    `max_pixels` pixels."""
     waiting: list[Loaded] = []
     pixels = 0
     for numbered in enumerate(sources):
@@ -27,7 +28,7 @@ def one_after_the_other(
     yield from run_window(stages, waiting, batch_size)
 
 
-def run_window(stages: Stages, window: list[Loaded], batch_size: int) -> list[Detections]:
+def run_window(stages: Stages, window: list[Loaded], batch_size: int) -> list[Any]:
     """Results of images that share batches where their canvases are equal."""
     for _ in range(stages.looks):
         for batch in stages.views(window, batch_size):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from os import PathLike
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from cornernet.engine.backends import Backend, named_outputs
 from cornernet.engine.backends.contract import check_detections, places_views, takes_float
 from cornernet.engine.backends.device_arrays import DeviceImage, describe_image, facts_of
+from cornernet.engine.backends.finishing import Final, Finishing, check_final
 from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Size
@@ -28,6 +29,8 @@ from cornernet.engine.reading.packing import Pixels, pack, packed_bytes
 from cornernet.engine.reading.video import Frame
 from cornernet.engine.reading.views import Decode, Found, Looks, View, batches
 from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.device_detections import DeviceDetections
+from cornernet.engine.results.device_rules import device_rules, placement_row
 from cornernet.engine.results.postprocess import Suppression, to_results
 
 log = logging.getLogger("cornernet.running")
@@ -49,6 +52,8 @@ class Loaded:
     error: str | None = None
     found: dict[int, Found] = field(default_factory=dict)
     """By the order of the views, whichever batch is done first."""
+    final: Final | None = None
+    """In place of what was `found`, from a backend that post-processes."""
 
     @property
     def seen(self) -> list[Found]:
@@ -78,6 +83,13 @@ class Stages:
     """Whether results carry their pictures; they then stay in memory until the result is taken."""
     device_preprocessing: bool = False
     """Whether images on the host are placed by the backend too."""
+    finishing: Finishing | None = None
+    """How the backend post-processes; None: the host does."""
+
+    def finished_on_device(self, asked: str, *, stays: bool = False) -> Stages:
+        """The same, with a backend that post-processes. Raises BackendError, see `device_rules`."""
+        rules = device_rules(asked, self.backend, self.plan, self.suppression, stays=stays)
+        return replace(self, finishing=Finishing(rules, stays))
 
     @property
     def looks(self) -> int:
@@ -147,6 +159,10 @@ class Stages:
     def run(self, batch: Batch, window: Sequence[Loaded], placed: np.ndarray | Packed) -> None:
         """Run the model; what it says, or why it failed, goes to the images of the batch."""
         try:
+            if self.finishing is not None:
+                for view, final in zip(batch, self._run_final(batch, placed, self.finishing), strict=True):
+                    window[view.image].final = final
+                return
             if isinstance(placed, Packed):
                 raw = self.backend.run_views(placed)  # type: ignore[attr-defined]  # it says that it has it
             else:
@@ -160,8 +176,16 @@ class Stages:
             for row, view in enumerate(batch):
                 window[view.image].found[view.order] = raw, row, view.placement
 
-    def finish(self, loaded: Loaded) -> Detections:
-        """The result of an image all of whose views were run."""
+    def _run_final(self, batch: Batch, placed: np.ndarray | Packed, finishing: Finishing) -> list[Final]:
+        rows = [placement_row(view.placement, self.protocol) for view in batch]  # type: ignore[arg-type]  # a ViewPlan's
+        found: list[Final] = self.backend.run_final(  # type: ignore[attr-defined]  # it says that it has it
+            placed, np.array(rows, np.float32), finishing
+        )
+        check_final(found, len(batch), self.card, self.backend.name)
+        return found
+
+    def finish(self, loaded: Loaded) -> Any:
+        """The result of an image all of whose views were run: Detections, or DeviceDetections if it stays there."""
         about: dict[str, Any] = {
             "class_names": self.card.class_names,
             "category_ids": self.card.category_ids,
@@ -172,8 +196,14 @@ class Stages:
             "decimals": self.protocol.result_decimals,
             "image": loaded.pixels if self.keep_images else None,
         }
+        if self.finishing is not None and self.finishing.stays:
+            boxes, scores, labels = loaded.final or (None, None, None)
+            return DeviceDetections(boxes, scores, labels, error=loaded.error, **about)
         if loaded.error is not None:
             return Detections.failed(loaded.error, **about)
+        if loaded.final is not None:
+            kept = self.suppression.keeps(loaded.final.scores, loaded.final.labels)
+            return Detections(*(values[kept] for values in loaded.final), **about)
         return Detections(*to_results(self.plan.kept(loaded.seen), self.suppression, self.protocol), **about)
 
     def _is_packed(self, views: Sequence[tuple[Pixels, Any]]) -> bool:

@@ -6,48 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from raw_rows import PLACEMENTS, found
 
 from cornernet.engine import native
 from cornernet.engine.backends import RawDetections
-from cornernet.engine.geometry import place_fit, place_original
-from cornernet.engine.model_card import Decoder, ModelCard
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.results import postprocess
+from cornernet.engine.results.device_rules import placement_row
 from cornernet.engine.results.postprocess import Suppression
 from cornernet.plugins.launchers import LaunchError
-
-CARD = ModelCard(
-    name="any",
-    class_names=("a", "b", "c"),
-    category_ids=(1, 2, 3),
-    stride=4,
-    size_multiple=32,
-    max_size=1024,
-    train_size=(64, 96),
-    decoder=Decoder(),
-)
-
-
-def found(images: int, rows: int, *, levels: int, classes: int, seed: int) -> RawDetections:
-    """What CornerGroup leaves: best first, any number of rows used; many boxes overlap, some lie off the picture."""
-    rng = np.random.default_rng(seed)
-    scores = np.sort(rng.random((images, rows)), axis=1)[:, ::-1].astype(np.float32)
-    if levels:
-        scores = (np.floor(scores * levels) / levels).astype(np.float32)
-    corner = rng.uniform(-20, 120, (images, rows, 2))
-    boxes = np.concatenate([corner, corner + rng.uniform(0, 60, corner.shape)], axis=2).astype(np.float32)
-    labels = rng.integers(0, classes, (images, rows), np.int32)
-    counts = rng.integers(0, rows + 1, images, np.int32)
-    counts[0] = rows
-    return RawDetections(boxes, scores, np.zeros((images, rows, 2), np.float32), labels, counts)
-
-
-def placement_row(placement, protocol: Protocol) -> list[float]:
-    """A `Placement` as the kernel takes it."""
-    (rows, columns), (height, width) = placement.resized, placement.image
-    far = (columns, rows) if protocol.clip_far_side else (math.inf, math.inf)
-    axis = placement.mirror_axis(protocol) if placement.mirrored else math.nan
-    return [placement.left, placement.top, *far, columns, width, rows, height, axis]
 
 
 def assert_final(kernels, raw: RawDetections, placements, suppression: Suppression, protocol: Protocol) -> None:
@@ -76,13 +43,6 @@ def host(request, monkeypatch):
         monkeypatch.setattr(native, "load", lambda: None)
     elif native.load() is None:
         pytest.skip("needs libcornernet_native: cmake -B build && cmake --build build")
-
-
-PLACEMENTS = [
-    place_fit((97, 133), (96, 96), Protocol("any")),
-    place_fit((61, 40), (128, 96), Protocol("any")).mirror("edges"),
-    place_original((90, 110), CARD, Protocol("any")),
-]
 
 
 @pytest.mark.parametrize("method", ["gaussian", "linear", "hard", None])

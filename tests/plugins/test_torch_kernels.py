@@ -94,7 +94,8 @@ def test_a_batch_comes_back_final(operators):
     placement = place_fit((90, 120), (96, 96), protocol)
     (down, across), (height, width) = placement.resized, placement.image
     row = [placement.left, placement.top, across, down, across, width, down, height, torch.nan]
-    got = operators.soft_nms(found, torch.tensor([row, row]), 20, method="linear", drop_empty=True)
+    given = found.boxes, found.scores, found.labels, found.counts, torch.tensor([row, row])
+    got = operators.soft_nms(given, 20, method="linear", drop_empty=True)
     raw = RawDetections(*(each.numpy() for each in found))
     for image in range(2):
         wanted = to_results([(raw, image, placement)], Suppression("linear", max_per_image=20), protocol)
@@ -105,7 +106,9 @@ def test_a_batch_comes_back_final(operators):
 
 WHOLE_NETWORK = """
 import sys
+import numpy as np
 import torch
+from cornernet.engine.backends.finishing import Finishing, NmsRules
 from lively_network import card_of, lively_network
 from cornernet.export.parity import drawn_images
 from cornernet.plugins.launchers import Launchers
@@ -115,18 +118,24 @@ from cornernet.trainer.deploy.torch_backend import TorchBackend
 network = lively_network()
 backend = TorchBackend(network, card_of(network))
 canvases = drawn_images(0, 2, 64, 96)
-wanted = backend.run(canvases)
+row = [0, 0, 96, 64, 1, 1, 1, 1, np.nan]
+final = np.array([row, row], np.float32), Finishing(NmsRules(20, "gaussian", 0.5, 0.5, 0.001, 0, True))
+wanted, wanted_final = backend.run(canvases), backend.run_final(canvases, *final)
 called = []
 class Counting(kernel_operators.KernelOperators):
     def pool(self, *a): called.append("pool"); return super().pool(*a)
     def peaks(self, *a): called.append("peaks"); return super().peaks(*a)
     def windows(self, *a): called.append("windows"); return super().windows(*a)
     def group(self, *a): called.append("group"); return super().group(*a)
+    def soft_nms(self, *a, **k): called.append("soft_nms"); return super().soft_nms(*a, **k)
 kernel_operators.register(Counting(Launchers(sys.argv[1]), lambda device: 0), "cpu")
 got = backend.run(canvases)
 assert wanted.counts.sum() > 0
 for left, right in zip(got, wanted):
     assert left.shape == right.shape and abs(left.astype(float) - right).max() < 1e-4
+assert "soft_nms" not in called
+for left, right in zip(backend.run_final(canvases, *final), wanted_final):
+    assert len(left.scores) and all(abs(a.astype(float) - b).max() < 1e-3 for a, b in zip(left, right))
 print(sorted(set(called)), called.count("pool"))
 """
 
@@ -139,7 +148,7 @@ def test_a_registered_kernel_is_what_the_network_runs(emulated):
     command = [sys.executable, "-c", WHOLE_NETWORK, library]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['group', 'peaks', 'pool', 'windows'] 2"
+    assert done.stdout.strip() == "['group', 'peaks', 'pool', 'soft_nms', 'windows'] 4"
 
 
 def test_without_the_library_it_says_once_that_torchs_operators_run(monkeypatch, caplog):

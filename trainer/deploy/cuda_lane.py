@@ -6,15 +6,17 @@ Two lanes overlap: while one computes, the other's canvases are uploaded and its
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cornernet.engine.backends.finishing import Finishing
 from cornernet.engine.backends.placing import Packed
 from cornernet.plugins.launchers import Launchers
+from cornernet.trainer.deploy.final_boxes import FinalBatch, corner_soft_nms
 from cornernet.trainer.deploy.shape_graphs import ShapeGraphs
 from cornernet.trainer.deploy.tensor_placing import place_views, wait_for_producers
 
@@ -60,22 +62,53 @@ class CudaLane:
         self._graphs = ShapeGraphs(self._record) if graphs else ShapeGraphs(self._record, room=0)
         self._staging = torch.empty(0, dtype=torch.uint8)
 
-    def run(self, canvases: np.ndarray | Packed) -> list[np.ndarray]:
+    def run(self, canvases: np.ndarray | Packed, final: tuple[np.ndarray, Finishing] | None = None) -> list[Any]:
         """(N, H, W, 3) uint8, or what makes them -> the outputs on the host. Page-locked memory is uploaded from where
-        it lies."""
+        it lies. final: placements (N, 9) float32 and how the batch becomes final -> boxes, scores, labels, on the host
+        or as tensors that are the caller's own, and counts on the host."""
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream), torch.inference_mode():
-            recording = self._graphs.get(tuple(canvases.shape))
-            if recording is None:
-                images = torch.empty(tuple(canvases.shape), dtype=torch.uint8, device=self._device)
-                self._write(canvases, images)
-                outputs = self._network(images)
-            else:
-                self._write(canvases, recording.images)
-                recording.graph.replay()
-                outputs = recording.outputs
-            downloaded = [page_locked(each.shape, each.dtype).copy_(each, non_blocking=True) for each in outputs]
-            self._stream.synchronize()
-            return [each.numpy().copy() for each in downloaded]
+            outputs = self._computed(canvases)
+            if final is None:
+                return self._downloaded(outputs)
+            placements, finishing = final
+            *values, counts = self._finished(outputs, placements, finishing)
+            if not finishing.stays:
+                return self._downloaded((*values, counts))
+            copies = self._for_the_caller(values)
+            return [*copies, *self._downloaded((counts,))]
+
+    def _computed(self, canvases: np.ndarray | Packed) -> tuple[Tensor, ...]:
+        """The network's outputs on the device, valid until the next run of this lane."""
+        recording = self._graphs.get(tuple(canvases.shape))
+        if recording is None:
+            images = torch.empty(tuple(canvases.shape), dtype=torch.uint8, device=self._device)
+            self._write(canvases, images)
+            return self._network(images)
+        self._write(canvases, recording.images)
+        recording.graph.replay()
+        return recording.outputs
+
+    def _finished(self, outputs: tuple[Tensor, ...], placements: np.ndarray, finishing: Finishing) -> FinalBatch:
+        # Not in the staging memory: what it holds may still be on its way.
+        staged = page_locked(placements.shape, torch.float32).copy_(torch.from_numpy(placements))
+        boxes, scores, _, labels, counts = outputs
+        uploaded = staged.to(self._device, non_blocking=True)
+        return corner_soft_nms(boxes, scores, labels, counts, uploaded, finishing.rules)
+
+    def _downloaded(self, values: tuple[Tensor, ...]) -> list[np.ndarray]:
+        """Copies on the host, once all of the batch is done."""
+        downloaded = [page_locked(each.shape, each.dtype).copy_(each, non_blocking=True) for each in values]
+        self._stream.synchronize()
+        return [each.numpy().copy() for each in downloaded]
+
+    def _for_the_caller(self, values: Sequence[Tensor]) -> list[Tensor]:
+        """Copies in memory of the default stream, which is the order in which torch uses memory again that a caller
+        lets go: this lane's stream would overwrite what the caller's work still reads."""
+        default = torch.cuda.default_stream(self._device)
+        with torch.cuda.stream(default), torch.inference_mode(mode=False):  # tensors that autograd takes too
+            copies = [torch.empty_like(each) for each in values]
+        self._stream.wait_stream(default)
+        return [copy.copy_(each) for copy, each in zip(copies, values)]
 
     def _write(self, canvases: np.ndarray | Packed, images: Tensor) -> None:
         if isinstance(canvases, np.ndarray):

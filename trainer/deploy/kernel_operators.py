@@ -8,7 +8,7 @@ numbers, more slowly.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from cornernet.plugins import library_path
-from cornernet.plugins.launchers import Launchers
-from cornernet.trainer.deploy import decode
-from cornernet.trainer.deploy.decode import CornerPairs
+from cornernet.plugins.launchers import SOFT_NMS, Launchers
+from cornernet.trainer.deploy import decode, final_boxes
 from cornernet.trainer.network import corner_pool
 
 log = logging.getLogger("cornernet.torch")
@@ -122,24 +121,19 @@ class KernelOperators:
         )
         return boxes, scores, corner_scores, labels, counts
 
-    def soft_nms(
-        self, found: CornerPairs, placements: Tensor, limit: int, **rules: Any
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The final boxes of a batch of one view an image, on the device: boxes (N, limit, 4) [px, image], scores,
-        labels (N, limit), counts (N,). placements: (N, 9) float32, rules: see kernels/corner_soft_nms.h; what
-        `Detector` does on the host with the same settings."""
-        given = found.boxes, found.scores, found.labels, found.counts, placements
-        inputs = [each.contiguous() for each in given]
-        images, candidates = found.scores.shape
-        boxes, scores = (found.boxes.new_empty(shape) for shape in ((images, limit, 4), (images, limit)))
-        labels, counts = (found.labels.new_empty(shape) for shape in ((images, limit), (images,)))
+    def soft_nms(self, found: Sequence[Tensor], limit: int, **rules: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `final_boxes.corner_soft_nms`; found: its five tensors, rules: see `Launchers`."""
+        inputs = [each.contiguous() for each in found]
+        images, candidates = found[1].shape
+        boxes, scores = (found[1].new_empty(shape) for shape in ((images, limit, 4), (images, limit)))
+        labels, counts = (found[2].new_empty(shape) for shape in ((images, limit), (images,)))
         self._launchers.corner_soft_nms(
             [each.data_ptr() for each in inputs],
             [each.data_ptr() for each in (boxes, scores, labels, counts)],
             images,
             candidates,
             limit=limit,
-            stream=self._stream(found.boxes.device),
+            stream=self._stream(boxes.device),
             **rules,
         )
         return boxes, scores, labels, counts
@@ -203,6 +197,33 @@ def register(kernels: KernelOperators, device_type: str) -> None:
         fits = tl_scores.shape[1] <= MOST_SLOTS and num_dets <= MOST_DETS
         run = kernels.group if fits else lambda corners, *rules: decode.corner_group_in_torch(*corners, *rules)
         return run(sides, num_dets, max_distance, reject_zero_size)
+
+    @final_boxes.corner_soft_nms_operator.register_kernel(device_type)
+    def _(
+        boxes: Tensor,
+        scores: Tensor,
+        labels: Tensor,
+        counts: Tensor,
+        placements: Tensor,
+        limit: int,
+        method: int,
+        sigma: float,
+        iou_threshold: float,
+        min_score: float,
+        iou_pixel: int,
+        drop_empty: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        (name,) = (name for name, number in SOFT_NMS.items() if number == method)
+        return kernels.soft_nms(
+            (boxes, scores, labels, counts, placements),
+            limit,
+            method=name,
+            sigma=sigma,
+            iou_threshold=iou_threshold,
+            min_score=min_score,
+            iou_pixel=iou_pixel,
+            drop_empty=drop_empty,
+        )
 
 
 @cache

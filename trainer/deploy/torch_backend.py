@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.finishing import Final, Finishing, split
 from cornernet.engine.backends.placing import Packed, check_device, open_launchers
 from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import ModelCard
 from cornernet.trainer.deploy.cuda_lane import CudaLane
 from cornernet.trainer.deploy.decode import CornerPairs
 from cornernet.trainer.deploy.deployed import DeployedNetwork
+from cornernet.trainer.deploy.final_boxes import corner_soft_nms
 from cornernet.trainer.deploy.kernel_operators import register_cuda_kernels
 from cornernet.trainer.network.corner_net import CornerNet
 
@@ -80,7 +82,7 @@ class TorchBackend:
 
     def run(self, canvases: np.ndarray) -> Outputs:
         """See `Backend.run`. Raises BackendError if PyTorch fails, for example for lack of memory."""
-        return self._run(canvases)
+        return named_outputs(self._run(canvases))
 
     @property
     def places_views(self) -> bool:
@@ -89,7 +91,17 @@ class TorchBackend:
 
     def run_views(self, packed: Packed) -> Outputs:
         """`run` for canvases that are placed on the GPU. Raises as `run`."""
-        return self._run(packed)
+        return named_outputs(self._run(packed))
+
+    @property
+    def finishes(self) -> bool:
+        """Whether batches may come back final: of a network that looks once."""
+        return self.card.saccade is None
+
+    def run_final(self, canvases: np.ndarray | Packed, placements: np.ndarray, finishing: Finishing) -> list[Final]:
+        """`run` and soft-NMS, see finishing.py; results that stay are tensors. Raises as `run`."""
+        boxes, scores, labels, counts = self._run(canvases, (placements, finishing))
+        return split(boxes, scores, labels, counts)
 
     def check_image(self, image: DeviceImage) -> None:
         """Raises ImageError if the image does not lie on the device of the network, whole."""
@@ -97,16 +109,23 @@ class TorchBackend:
         with torch.cuda.device(self.device):
             check_device(map(self._launchers.device_of, image.ends), torch.cuda.current_device())
 
-    def _run(self, canvases: np.ndarray | Packed) -> Outputs:
+    def _run(self, canvases: np.ndarray | Packed, final: tuple[np.ndarray, Finishing] | None = None) -> list[Any]:
+        """The network's outputs, or with `final` boxes, scores, labels and counts; counts are always on the host."""
         network = self._network
         if network is None:
             raise BackendError("this backend was closed; open another one")
         try:
             if isinstance(canvases, Packed) or self.device.type == "cuda":
-                return named_outputs(self._run_in_lane(canvases))
+                return self._run_in_lane(canvases, final)
             images = torch.from_numpy(np.ascontiguousarray(canvases)).to(self.device)
             with torch.inference_mode():
-                return named_outputs([output.cpu().numpy() for output in network(images)])
+                outputs: tuple[torch.Tensor, ...] = network(images)
+                if final is not None:
+                    found = outputs[0], outputs[1], outputs[3], outputs[4]
+                    outputs = corner_soft_nms(*found, torch.from_numpy(final[0]).to(self.device), final[1].rules)
+            stays = final is not None and final[1].stays
+            *values, counts = outputs
+            return [each.clone() if stays else each.cpu().numpy() for each in values] + [counts.cpu().numpy()]
         except BackendError:
             raise
         except RuntimeError as error:
@@ -115,12 +134,12 @@ class TorchBackend:
                 f"PyTorch failed on canvases {canvases.shape} on {self.device}: {error}{needs}"
             ) from error
 
-    def _run_in_lane(self, canvases: np.ndarray | Packed) -> list[np.ndarray]:
+    def _run_in_lane(self, canvases: np.ndarray | Packed, final: tuple[np.ndarray, Finishing] | None) -> list[Any]:
         lane = self._lanes.get()
         try:
             if self._network is None:  # it was closed meanwhile
                 raise BackendError("this backend was closed; open another one")
-            return lane.run(canvases)
+            return lane.run(canvases, final)
         finally:
             self._lanes.put(lane)
 
