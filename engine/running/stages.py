@@ -6,9 +6,9 @@ load -> views -> place -> run -> finish; a network that looks again has further 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from os import PathLike
 from typing import Any
 
@@ -234,8 +234,16 @@ def _placements(batch: Batch, window: Sequence[Loaded]) -> list[tuple[Pixels, An
     return views  # type: ignore[return-value]
 
 
-@cache
+_told: set[str] = set()
+_telling = threading.Lock()
+
+
 def _say_that_arrays_are_copied(backend: str) -> None:
+    """Once for each kind of backend, whichever of the threads that read is first."""
+    with _telling:
+        if backend in _told:
+            return
+        _told.add(backend)
     log.warning(
         "images on the device are copied to the host, because %s does not place them itself. TensorRT engines, weights "
         'with device="cuda" and ONNX Runtime\'s CUDA provider do, where the library of plugins/ is built: '

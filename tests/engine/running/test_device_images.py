@@ -169,7 +169,7 @@ def test_a_batch_of_arrays_that_is_only_indexed_is_many_images(kernels):
 
 
 def test_a_backend_without_a_device_gets_a_copy_and_the_cure_is_said_once(kernels, caplog):
-    stages._say_that_arrays_are_copied.cache_clear()
+    stages._told.clear()
     caplog.set_level(logging.WARNING)
     array = OnDevice(kernels, picture(40, 50, (5, 6, 30, 20)))
     found = Detector(FunctionBackend(bright_box)).predict([array] * 3)
