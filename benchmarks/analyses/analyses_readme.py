@@ -19,6 +19,7 @@ DATASETS = {"shapes": "Drawn shapes", "bccd": "Blood cells (BCCD)"}
 ANALYSES = {
     "ablations": "Tables 1 and 2: ablations",
     "quadrants": "Table 3: corners by quadrant",
+    "backbones": "Table 4: backbone and anchors",
     "iou": "Table 5: quality of the boxes",
     "ground-truth": "Table 6: error analysis",
     "errors": "Figure 9: mistakes by cause",
