@@ -154,6 +154,8 @@ def test_benchmark_writes_table_json_and_chart(model, data, tmp_path):
     assert "AP50" in result.stdout and "fp16" in result.stdout and "post-processing of 2000" in result.stdout
     chart = cv2.imread(str(tmp_path / "bench/benchmark.png"))
     assert min(chart.shape[:2]) > 300
+    assert "in place of an earlier one" not in result.output
+    assert "in place of an earlier one" in run("benchmark", model, *words, "-o", tmp_path / "bench").output
 
 
 @pytest.fixture(scope="module")
