@@ -217,6 +217,14 @@ def test_a_model_far_from_its_training_size_that_finds_nothing_says_so(model, ph
         assert "trained at" not in done(*words, *usual).stderr
 
 
+def test_where_nothing_is_found_the_threshold_is_named(model, photos, tmp_path):
+    words = ("predict", model, photos / "0.png", "--json", tmp_path / "a.jsonl")
+    assert "no box scored 0.3 or more; --threshold 0.05 shows weaker ones" in done(*words).stderr
+    assert "the model gave no box at all; `cornernet evaluate`" in done(*words, "--threshold", "0").stderr
+    for other in (photos / "1.png", tmp_path / "nowhere.png"):
+        assert "no box" not in run("predict", model, other, "--json", tmp_path / "a.jsonl").stderr
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [
