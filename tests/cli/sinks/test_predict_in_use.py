@@ -39,6 +39,7 @@ def test_python_and_the_command_line_find_the_same_without_a_setting(tmp_path, t
         cv2.imwrite(str(tmp_path / f"photos/{number}.png"), picture(200, 250, BOX, value=value))
     done("predict", model, tmp_path / "photos", "--json", tmp_path / "a.jsonl")
     with Detector(model) as detector:
+        assert detector.stages.plan.fit == trained
         found = [json.loads(one.to_json()) for one in detector.predict(tmp_path / "photos")]
     assert found == lines_of(tmp_path / "a.jsonl")
     scores = [line["detections"][0]["score"] for line in found if line["detections"]]
