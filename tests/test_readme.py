@@ -137,3 +137,11 @@ def test_the_ladder_equals_its_committed_results():
     text = readme.LADDER_PAGE.read_text(encoding="utf-8")
     between = text.partition(readme.LADDER_BEGIN)[2].partition(readme.LADDER_END)[0]
     assert between.strip() == readme.render_ladder().strip()
+
+
+def test_no_stage_in_the_table_takes_longer_than_the_whole():
+    table = README.read_text().partition("| model | batch | read |")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert rows
+    for _, _, read, place, run, post, whole, *_ in rows:
+        assert max(map(float, (read, place, run, post))) < float(whole)

@@ -207,8 +207,7 @@ def _number(value: float) -> str:
 def _print_notes(report: "EvaluationReport") -> None:
     from cornernet.engine.scoring.problem_groups import grouped
 
-    failures = [message for _, message in report.errors]
-    for kind, lines in (("could not be used", failures), ("note", grouped(report.notes))):
+    for kind, lines in (("could not be used", report.failures), ("note", grouped(report.notes))):
         for line in lines[:LISTED_NOTES]:
             typer.secho(f"{kind}: {line}", fg=typer.colors.YELLOW, err=True)
         if len(lines) > LISTED_NOTES:

@@ -64,6 +64,9 @@ LISTED_ERRORS = 20
 
 FORMS = ("coco", "csv", "yolo", "crops")
 
+WEAK = 0.05
+"""A score that says hardly anything."""
+
 FAR = 1.5
 """A canvas this much larger or smaller than that of training, in either direction, shows objects of another size."""
 
@@ -199,7 +202,8 @@ def run(
     if resume:
         typer.echo(f"{len(before)} pictures were done before", err=True)
     _summarise(seen, boxes, errors, plan)
-    if not boxes and (hint := unusual_canvas(detector)):
+    if not boxes and len(errors) < seen:
+        hint = unusual_canvas(detector) or unreached_threshold(detector)
         typer.secho(f"  {hint}", fg=typer.colors.YELLOW, err=True)
     if seen and len(errors) == seen and not before:
         raise typer.Exit(1)
@@ -224,6 +228,17 @@ def unusual_canvas(detector: "Detector") -> str:
         return ""
     sizes = (f"{height}x{width}" for height, width in (trained, fit))
     return "the model was trained at {} px and ran at {} px; without --size it runs as it was trained".format(*sizes)
+
+
+def unreached_threshold(detector: "Detector") -> str:
+    """What to try with a model that is not sure of anything yet."""
+    asked = detector.stages.suppression.score_threshold
+    lowest = min(asked) if isinstance(asked, tuple) else asked
+    tried = f"no box scored {lowest:.2g} or more" if lowest > 0 else "the model gave no box at all"
+    advice = (
+        f"; --threshold {WEAK} shows weaker ones" if lowest > WEAK else "; `cornernet evaluate` says how good it is"
+    )
+    return tried + advice
 
 
 def _summarise(count: int, boxes: int, errors: list[str], plan: "Plan") -> None:

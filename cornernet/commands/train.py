@@ -101,4 +101,5 @@ def run(
         raise typer.Exit(130)
     early = f", no better AP in {settings.patience} validations" if report.stopped_early else ""
     best = f", best validation AP {report.best_ap:.3f}" if val_data is not None else ""
-    say(f"{report.steps} steps{early}{best}; weights and pictures: {printable(report.output)}")
+    steps = "1 step" if report.steps == 1 else f"{report.steps} steps"
+    say(f"{steps}{early}{best}; weights and pictures: {printable(report.output)}")

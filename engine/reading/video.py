@@ -167,7 +167,8 @@ class Video:
                 capture.release()
         name = printable(self.path)
         what = f"broke after {number} frames" if number else "gives no picture"
-        yield Frame(self.path, number, error=f"{name}: {what}; opened again {failed} times without success")
+        again = f"; opened again {failed} times without success" if failed else ""
+        yield Frame(self.path, number, error=f"{name}: {what}{again}")
 
     def _newest_of(self) -> Iterator[Frame]:
         """The newest frame at each step; those in between are left out."""

@@ -119,7 +119,7 @@ def dataset_of(
         raise DatasetError(f"{shown_path(file)}: no usable image is listed{_such_as(problems)}.")
     folder = _find_folder(entries, folders)
     if folder is None and os.sep == "/":  # written on Windows
-        slashed = {key: (name.replace("\\", "/"), high, wide) for key, (name, high, wide) in entries.items()}
+        slashed = {id_: (name.replace("\\", "/"), width, height) for id_, (name, width, height) in entries.items()}
         if (folder := _find_folder(slashed, folders)) is not None:
             entries = slashed
     if folder is None:

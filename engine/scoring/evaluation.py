@@ -69,6 +69,11 @@ class EvaluationReport:
     errors: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """`errors` as lines, each with the name of its image, once."""
+        return tuple(message if image in message else f"{image}: {message}" for image, message in self.errors)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the detections."""
         return {

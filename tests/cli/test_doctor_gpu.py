@@ -17,6 +17,16 @@ def test_a_driver_older_than_the_plugin_library_is_a_finding_with_both_versions(
     assert (finding.state, finding.detail) == ("broken", "libcornernet_plugins.so needs more than 12040")
 
 
+def test_the_advice_on_plugins_does_something_where_it_is_given(monkeypatch, tmp_path):
+    monkeypatch.setattr(trt_api, "find_plugin_library", lambda: None)
+    checkout = doctor._plugins()
+    assert checkout.advice.startswith("cmake -B build && cmake --build build") and "pip" not in checkout.advice
+    monkeypatch.setattr("cornernet.__file__", str(tmp_path / "site-packages" / "cornernet" / "__init__.py"))
+    installed = doctor._plugins()
+    assert installed.state == "missing"
+    assert installed.advice.startswith("CORNERNET_PLUGINS=1 pip install --force-reinstall --no-deps .")
+
+
 def test_a_gpu_that_cuda_python_cannot_reach_is_a_finding_with_the_reason(monkeypatch):
     cuda = FakeCuda()
     cuda.driver_version, cuda.runtime_version = 12040, 13000

@@ -12,6 +12,7 @@ from cornernet.engine.backends.open import open_backend
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, ImageError, ModelError
 from cornernet.engine.model_card import METADATA_KEY
+from cornernet.engine.running import stages
 
 BOX = (20, 30, 60, 70)
 GOOD = picture(100, 150, BOX)
@@ -94,6 +95,21 @@ def test_a_link_that_leads_nowhere_is_an_error_and_no_picture_less(detector, tmp
     good, *lost = detector.predict(tmp_path)
     assert_found(good)
     assert [one.error for one in lost] == [f"{tmp_path}/{name}: no such file" for name in ("b.png", "c.mp4")]
+
+
+@pytest.mark.parametrize("method", ["predict", "stream"])
+def test_what_nobody_foresaw_while_reading_costs_its_own_image_alone(detector, monkeypatch, caplog, method):
+    def read(source, *rest, **named):
+        if isinstance(source, bytes):
+            raise ZeroDivisionError("a defect of ours")
+        return original(source, *rest, **named)
+
+    original = stages.read_reduced
+    monkeypatch.setattr(stages, "read_reduced", read)
+    good, bad, other = getattr(detector, method)([GOOD, b"strange", GOOD])
+    assert bad.error == "cannot be read: a defect of ours" and "ZeroDivisionError" in caplog.text
+    assert_found(good)
+    assert_found(other)
 
 
 def test_an_unreadable_file_type_says_so(detector):

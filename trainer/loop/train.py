@@ -256,8 +256,8 @@ class _Run:
         except CornerNetError as error:
             then = continuation(self.output / "last.pt")
             raise TrainingError(f"the validation after epoch {epoch} failed: {error}{then}") from error
-        for image, message in report.errors:
-            self.say(f"validation: {image}: {message}; its objects count as not found")
+        for line in report.failures:
+            self.say(f"validation: {line}; its objects count as not found")
         unusable = {"unusable_images": len(report.errors)} if report.errors else {}
         self._record({"step": self.state.step, "epoch": epoch, **report.stats.values, **unusable})
         if self._is_best(report.stats["AP"]):

@@ -86,8 +86,10 @@ def _opened(path: Path) -> Iterator[Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
     except Exception as error:  # the library and torch raise many types for a damaged file
+        exported = f"{path}: an exported model; what is needed here are the weights it was made of (.safetensors)."
         raise ModelError(
             weights_beside(path)
+            or (exported if path.suffix.lower() in (".onnx", ".engine") else "")
             or f"{path}: not a readable safetensors file ({error}). A .pkl or .pth of another project: "
             "`cornernet import FILE -o model.safetensors`."
         ) from error

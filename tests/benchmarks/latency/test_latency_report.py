@@ -8,7 +8,7 @@ import cv2
 import pytest
 from rich.console import Console
 
-from cornernet.benchmarks.latency.latency_chart import draw_chart
+from cornernet.benchmarks.latency.latency_chart import draw_chart, latency_figure
 from cornernet.benchmarks.latency.latency_report import Report, Row, meaning
 from cornernet.benchmarks.latency.stage_times import STAGES
 from cornernet.engine import machine
@@ -103,6 +103,15 @@ def test_the_chart_shows_every_stage_in_its_colour(report, tmp_path):
     for blue, green, red in ((198, 156, 122), (95, 122, 224)):  # read, run
         close = abs(pixels.astype(int) - (blue, green, red)).max(axis=2) < 6
         assert close.sum() > 1000
+
+
+def test_a_percentile_beyond_the_edge_is_a_number_and_no_longer_axis(report):
+    usual = latency_figure(report).axes[0]
+    report.rows[1].end_to_end["p99"] = 25_000.0
+    far = latency_figure(report).axes[0]
+    assert far.get_xlim() == usual.get_xlim()
+    assert "(p99 beyond the edge: 2.5e+04 ms)" in far.texts[1].get_text()
+    assert "beyond" not in usual.texts[1].get_text()
 
 
 def test_machine_facts_are_json_and_know_this_python():

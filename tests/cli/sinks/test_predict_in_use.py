@@ -6,9 +6,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from fake_backends import make_card, picture, write_onnx
+from fake_backends import BRIGHT_BOX_GRAPH, make_card, picture, write_onnx
 from predict_runs import BOX, done, lines_of, run
 
+from cornernet.engine.detector import Detector
 from cornernet.engine.reading.video import READERS, Video
 from cornernet.sinks.video_file import marked_video
 
@@ -26,6 +27,23 @@ def test_classes_and_thresholds_of_classes(model, photos, tmp_path):
     assert result.exit_code == 1 and "cat: no class of this model; it knows bright, other" in result.stderr
     for threshold in ("2", "a", "bright=", "bright=.5,.3"):
         assert run("predict", model, photos, "--json", tmp_path / "a.jsonl", "--threshold", threshold).exit_code == 2
+
+
+@pytest.mark.parametrize("trained", [(128, 128), None])
+def test_python_and_the_command_line_find_the_same_without_a_setting(tmp_path, trained):
+    """Sizes and scores: pictures larger than the canvas, objects on either side of the threshold."""
+    sensitive = BRIGHT_BOX_GRAPH.replace("{128.0}", "{25.0}")
+    model = write_onnx(tmp_path / "model.onnx", make_card(train_size=trained), sensitive)
+    (tmp_path / "photos").mkdir()
+    for number, value in enumerate((255, 200, 150, 100, 60)):
+        cv2.imwrite(str(tmp_path / f"photos/{number}.png"), picture(200, 250, BOX, value=value))
+    done("predict", model, tmp_path / "photos", "--json", tmp_path / "a.jsonl")
+    with Detector(model) as detector:
+        assert detector.stages.plan.fit == trained
+        found = [json.loads(one.to_json()) for one in detector.predict(tmp_path / "photos")]
+    assert found == lines_of(tmp_path / "a.jsonl")
+    scores = [line["detections"][0]["score"] for line in found if line["detections"]]
+    assert len(scores) == 4 and 0.3 <= min(scores) < 0.5
 
 
 def test_the_thresholds_that_evaluate_wrote_are_predicts_default(tmp_path, photos):
@@ -198,6 +216,14 @@ def test_a_model_far_from_its_training_size_that_finds_nothing_says_so(model, ph
     assert "trained at 128x128 px and ran at 640x640 px" in done(*words, "--size", 640).stderr
     for usual in ((), ("--size", "128x128"), ("--size", "128")):
         assert "trained at" not in done(*words, *usual).stderr
+
+
+def test_where_nothing_is_found_the_threshold_is_named(model, photos, tmp_path):
+    words = ("predict", model, photos / "0.png", "--json", tmp_path / "a.jsonl")
+    assert "no box scored 0.3 or more; --threshold 0.05 shows weaker ones" in done(*words).stderr
+    assert "the model gave no box at all; `cornernet evaluate`" in done(*words, "--threshold", "0").stderr
+    for other in (photos / "1.png", tmp_path / "nowhere.png"):
+        assert "no box" not in run("predict", model, other, "--json", tmp_path / "a.jsonl").stderr
 
 
 @pytest.mark.parametrize(

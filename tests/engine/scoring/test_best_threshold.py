@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles_engine import iou
 
-from cornernet.engine.scoring.best_threshold import best_thresholds, match_classes_apart
+from cornernet.engine.scoring.best_threshold import BestF1, best_thresholds, class_thresholds, match_classes_apart
 
 
 def entry(image, category, box, score=None, crowd=0):
@@ -88,3 +88,11 @@ def test_on_coco_s_own_reference_the_f1_is_that_of_its_evaluators_matches(shared
     shown = [hit for score, hit in matched if score >= overall.threshold]
     assert overall.found == sum(shown) > 100
     assert overall.objects == sum(not row["iscrowd"] for row in truth["annotations"])
+
+
+def test_each_class_gets_its_own_threshold_and_one_without_the_threshold_of_all():
+    rest = {"F1": 0.5, "precision": 0.5, "recall": 0.5, "objects": 4, "found": 4}
+    ids = {"all": None, "cat": 7, "Dog": 9}
+    best = [BestF1(name, ids[name], at, **rest) for name, at in (("all", 0.4), ("cat", 0.3), ("Dog", 0.6))]
+    assert class_thresholds(best, ("dog", "bird", "cat")) == (0.6, 0.4, 0.3)
+    assert class_thresholds([], ("dog",)) is None

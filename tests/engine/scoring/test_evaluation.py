@@ -1,6 +1,7 @@
 """The evaluator against COCO's own reference numbers, and a detector scored on a data set made here."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -232,6 +233,9 @@ def test_an_unreadable_image_is_reported_and_counts_as_one_without_detections(tm
     with Detector(FunctionBackend(bright_box)) as detector:
         report = evaluate(detector, data)
     assert [image for image, _ in report.errors] == [str(tmp_path / "11.png")]
+    assert report.failures[0].count("11.png") == 1
+    unnamed = replace(report, errors=(("a.png", "out of memory"),))
+    assert unnamed.failures == ("a.png: out of memory",)
     assert report.stats["AR100"] == pytest.approx(2 / 3)
     assert report.to_dict()["errors"][0]["image"].endswith("11.png")
 

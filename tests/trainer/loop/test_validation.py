@@ -59,11 +59,11 @@ def test_a_network_that_cannot_be_run_is_an_error_with_the_weights_saved_and_no_
 
     monkeypatch.setattr(TorchBackend, "__init__", broken)
     with pytest.raises(TrainingError, match=r"validation after epoch 1 failed.*on 3 of 3.*out of memory.*--resume"):
-        run(shapes, tmp_path / "run")
+        run(shapes, tmp_path / "run", checkpoint_every=2)  # no checkpoint is due, and yet there is one
     assert load_resume(tmp_path / "run" / "last.pt")["step"] == 2
     assert '"AP"' not in (tmp_path / "run" / "metrics.jsonl").read_text()
     monkeypatch.undo()
-    report = run(shapes, tmp_path / "run", resume=True)
+    report = run(shapes, tmp_path / "run", resume=True, checkpoint_every=2)
     assert report.steps == 4 and report.best_ap >= 0
     assert (tmp_path / "run" / "best.safetensors").exists()
 

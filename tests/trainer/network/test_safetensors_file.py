@@ -40,6 +40,13 @@ def test_the_file_is_the_librarys_own_where_that_is_always_the_same(tmp_path):
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
+def test_the_order_in_which_entries_are_given_does_not_matter(tmp_path):
+    metadata = {f"key {number}": "x" for number in range(9)}
+    write_safetensors(tmp_path / "one", TENSORS, metadata)
+    write_safetensors(tmp_path / "two", dict(reversed(TENSORS.items())), dict(reversed(metadata.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
 def test_a_type_that_no_network_has_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"x is torch\.complex64"):
         write_safetensors(tmp_path / "x", {"x": torch.zeros(1, dtype=torch.complex64)}, {})
@@ -91,3 +98,11 @@ def test_a_header_that_means_nothing_is_refused(tmp_path, header):
     for read in (read_header, read_safetensors):
         with pytest.raises(ModelError, match="not a readable safetensors file"):
             read(path)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.engine"])
+def test_an_exported_model_is_no_weights_of_another_project(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x08\x0a" * 40)
+    for read in (read_header, read_safetensors):
+        with pytest.raises(ModelError, match=f"{name}: an exported model; what is needed here are the weights"):
+            read(tmp_path / name)
