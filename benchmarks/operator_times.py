@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cornernet.benchmarks.latency.pictures import draw_picture
-from cornernet.benchmarks.untrained_models import write_untrained
+from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.errors import CornerNetError, ModelError
 from cornernet.engine.machine import machine_facts
 from cornernet.engine.whole_file import write_text_whole
@@ -35,7 +35,7 @@ def measure(models: Sequence[str], *, runs: int = 10, side: int = SIDE) -> dict[
     Raises ModelError if a file cannot be read.
     """
     with tempfile.TemporaryDirectory() as folder:
-        found = [profile(_file(model, Path(folder)), runs, side, Path(folder)) for model in models]
+        found = [profile(exported(model, Path(folder)), runs, side, Path(folder)) for model in models]
     names = [Path(model).stem if model.endswith(".onnx") else model for model in models]
     return {
         "machine": machine_facts(),
@@ -84,18 +84,6 @@ def render(report: Mapping[str, Any]) -> str:
         largest = ", ".join(f"{name} {share:.1%}" for name, share in list(rest.items())[:4])
         lines.append(f"| {model['name']} | {' | '.join(f'{share:.1%}' for share in groups)} | {largest} |")
     return "\n".join(lines)
-
-
-def _file(model: str, folder: Path) -> Path:
-    if model.endswith(".onnx"):
-        return Path(model)
-    from cornernet.export.onnx_export import export_onnx
-    from cornernet.trainer.network.checkpoint import load_checkpoint
-
-    checkpoint, path = folder / f"{model}.safetensors", folder / f"{model}.onnx"
-    write_untrained(model, checkpoint)
-    export_onnx(*load_checkpoint(checkpoint), path)
-    return path
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -88,6 +88,16 @@ def write_untrained(preset_name: str, path: Path) -> None:
     save_checkpoint(path, *untrained_network(preset_name))
 
 
+def exported(model: str, folder: Path) -> Path:
+    """The ONNX file that `model` names, or that of a preset with random weights, which is written into `folder`."""
+    if model.endswith(".onnx"):
+        return Path(model)
+    checkpoint, path = folder / f"{model}.safetensors", folder / f"{model}.onnx"
+    write_untrained(model, checkpoint)
+    _export(checkpoint, "fp32", path)
+    return path
+
+
 def _export(checkpoint: Path, precision: str, path: Path) -> None:
     from cornernet.export.onnx_export import export_onnx
     from cornernet.trainer.network.checkpoint import load_checkpoint
