@@ -24,6 +24,7 @@ import onnx
 import onnx.numpy_helper
 
 from cornernet.benchmarks.latency.pictures import draw_picture
+from cornernet.benchmarks.opening_memory import RUNTIMES
 from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.backends.open import Precision, Runtime, open_backend
 from cornernet.engine.errors import CornerNetError
@@ -32,11 +33,6 @@ from cornernet.engine.whole_file import write_text_whole
 from cornernet.export.parse_network import read_onnx
 
 SIDE = 511
-RUNTIMES: dict[str, tuple[Runtime, Precision]] = {
-    "ONNX Runtime": ("onnxruntime", "fp32"),
-    "OpenVINO": ("openvino", "fp32"),
-    "OpenVINO, bf16": ("openvino", "bf16"),
-}
 WARM_UPS = 2
 FORMS = {"in front of corner pooling": (3,), "all": (1, 3)}
 """Which are made one: those in front of corner pooling are the only ones with kernels of 3 x 3 that read one tensor."""

@@ -1,15 +1,20 @@
 """Convolutions made one give what they gave, and the verdict is what the times say."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import onnx
+import onnx.parser
+import onnxruntime
 import pytest
 
 from cornernet.benchmarks import fused_convolutions
 from cornernet.benchmarks.fused_convolutions import FORMS, fuse_siblings, main, render, verdict
 from cornernet.benchmarks.latency.pictures import draw_picture
+from cornernet.engine.backends.onnx_inline import inline_functions
 from cornernet.engine.backends.onnxruntime import OnnxRuntimeBackend
+from cornernet.export.functions import corner_pool_functions
 
 
 def convolutions(graph):
@@ -37,6 +42,42 @@ def test_one_kind_alone_leaves_the_others(micro_model):
     assert fuse_siblings(fused, FORMS["in front of corner pooling"]) == ["3x3, 8 -> 8 + 8 + 8 + 8"]
     assert fuse_siblings(fused, (1,)) == ["1x1, 8 -> 8 + 8"]
     assert fuse_siblings(fused) == []
+
+
+def test_a_pooling_function_with_two_outputs_inlines_to_the_nodes_of_two_functions():
+    top_left, bottom_right = corner_pool_functions(64, 8)
+    both = onnx.FunctionProto()
+    both.CopyFrom(top_left)
+    both.name = "CornerPoolBoth"
+    renamed = {name: f"other_{name}" for node in bottom_right.node for name in [*node.input, *node.output] if name}
+    for node in bottom_right.node:
+        added = both.node.add()
+        added.CopyFrom(node)
+        for tensors in (added.input, added.output):
+            tensors[:] = [renamed.get(name, name) for name in tensors]
+    both.input.extend(renamed[name] for name in bottom_right.input)
+    both.output.extend(renamed[name] for name in bottom_right.output)
+    model = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["": 18, "cornernet": 1]>
+        pools (float[N,C,h,w] a, float[N,C,h,w] b, float[N,C,h,w] c, float[N,C,h,w] d)
+        => (float[N,C,h,w] y, float[N,C,h,w] z) {
+            y = cornernet.CornerPoolTopLeft(a, b)
+            z = cornernet.CornerPoolBottomRight(c, d)
+        }""")
+    model.functions.extend([top_left, bottom_right])
+    one = onnx.ModelProto()
+    one.CopyFrom(model)
+    del one.graph.node[:], one.functions[:]
+    one.functions.append(both)
+    one.graph.node.append(onnx.helper.make_node(both.name, ["a", "b", "c", "d"], ["y", "z"], domain="cornernet"))
+    kinds = [Counter(node.op_type for node in inline_functions(each).graph.node) for each in (model, one)]
+    assert kinds[0] == kinds[1] and kinds[0]["MaxPool"] == 12
+    maps = {
+        name: np.random.default_rng(index).normal(size=(1, 2, 16, 24)).astype(np.float32)
+        for index, name in enumerate("abcd")
+    }
+    two, fused = (onnxruntime.InferenceSession(each.SerializeToString()).run(None, maps) for each in (model, one))
+    np.testing.assert_array_equal(two, fused)
 
 
 def report(ratios):
