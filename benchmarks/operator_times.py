@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cornernet.benchmarks.latency.pictures import draw_picture
-from cornernet.benchmarks.untrained_models import as_onnx
+from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.errors import CornerNetError, ModelError
 from cornernet.engine.machine import machine_facts
 from cornernet.engine.whole_file import write_text_whole
@@ -35,7 +35,7 @@ def measure(models: Sequence[str], *, runs: int = 10, side: int = SIDE) -> dict[
     Raises ModelError if a file cannot be read.
     """
     with tempfile.TemporaryDirectory() as folder:
-        found = [profile(as_onnx(model, Path(folder)), runs, side, Path(folder)) for model in models]
+        found = [profile(exported(model, Path(folder)), runs, side, Path(folder)) for model in models]
     names = [Path(model).stem if model.endswith(".onnx") else model for model in models]
     return {
         "machine": machine_facts(),

@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cornernet.benchmarks import decoding, object_sizes, operator_times, pipeline, session_options
+from cornernet.benchmarks import (
+    decoding,
+    fused_convolutions,
+    object_sizes,
+    opening_memory,
+    operator_times,
+    pipeline,
+    session_options,
+)
 from cornernet.benchmarks.latency import saccade_looks
 from cornernet.benchmarks.latency.ladder_report import render as render_report
 
@@ -43,7 +51,7 @@ def render() -> str:
 
 
 def render_ladder() -> str:
-    """The ladder, its picture below, then ONNX Runtime's time by operator and option; each once it is measured."""
+    """The ladder, its picture below, then what was measured of the exported graph; nothing before it was measured."""
     text = ""
     if (RESULTS / "ladder/ladder.json").exists():
         text += f"\n{render_report(_read('ladder/ladder.json'))}\n![the ladder](results/ladder/ladder.png)\n"
@@ -51,7 +59,12 @@ def render_ladder() -> str:
         text += (
             f"\nSince int8 takes in the first layer of each heatmap:\n\n{render_report(_read('ladder/since.json'))}\n"
         )
-    measured = (("operator_times.json", operator_times.render), ("session_options.json", session_options.render))
+    measured = (
+        ("operator_times.json", operator_times.render),
+        ("session_options.json", session_options.render),
+        ("fused_convolutions.json", fused_convolutions.render),
+        ("opening_memory.json", opening_memory.render),
+    )
     return text + "".join(f"\n{show(_read(name))}\n" for name, show in measured if (RESULTS / name).exists())
 
 
@@ -62,7 +75,7 @@ def render_pipeline() -> str:
 
 
 def render_sizes() -> str:
-    """Two looks against one, then what two looks cost; nothing before it is measured."""
+    """Two looks against one, then what two looks cost; nothing before it was measured."""
     measured = (("object_sizes.json", object_sizes.render), ("saccade/saccade.json", saccade_looks.render))
     return "".join(f"\n{show(_read(name))}\n" for name, show in measured if (RESULTS / name).exists())
 

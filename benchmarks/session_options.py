@@ -23,7 +23,7 @@ import numpy as np
 
 from cornernet.benchmarks.latency.ladder_steps import in_process
 from cornernet.benchmarks.latency.pictures import draw_picture, write_pictures
-from cornernet.benchmarks.untrained_models import as_onnx
+from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import CornerNetError
 from cornernet.engine.machine import machine_facts
@@ -60,7 +60,7 @@ def measure(models: Sequence[str], *, rounds: int = 3, runs: int = 5, side: int 
         folder = Path(name)
         write_pictures(folder)
         for model in models:
-            file = as_onnx(model, folder)
+            file = exported(model, folder)
             once: dict[str, list[dict[str, float]]] = {change: [] for change in CHANGES}
             for _ in range(rounds):
                 for change, so_far in once.items():

@@ -88,8 +88,8 @@ def write_untrained(preset_name: str, path: Path) -> None:
     save_checkpoint(path, *untrained_network(preset_name))
 
 
-def as_onnx(model: str, folder: Path) -> Path:
-    """An ONNX file as it is; a preset, exported with random weights into `folder`."""
+def exported(model: str, folder: Path) -> Path:
+    """The ONNX file that `model` names, or that of a preset with random weights, which is written into `folder`."""
     if model.endswith(".onnx"):
         return Path(model)
     checkpoint, path = folder / f"{model}.safetensors", folder / f"{model}.onnx"

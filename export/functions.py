@@ -23,8 +23,6 @@ _CORNER_POOL = """
 {name} (a, b) => (y) {{
     low_value = Constant<value = float {{-inf}}>()
     low = CastLike(low_value, a)
-    from = Constant<value = int64[1] {{{first}}}>()
-    to = Constant<value = int64[1] {{{last}}}>()
     {vertical}
     {horizontal}
     y = Add(vertical, horizontal)
@@ -38,14 +36,15 @@ _SCAN = """
     {way}_block = MaxPool<kernel_shape = [{block}], strides = [{block}]>({x})
     {way}_far_pads = Constant<value = int64[8] {{{far_pads}}}>()
     {way}_blocks = Pad({way}_block, {way}_far_pads, low)
-    {way}_passed = MaxPool<kernel_shape = [{blocks}]>({way}_blocks)
-    {way}_axis = Constant<value = int64[1] {{{axis}}}>()
-    {way}_beyond = Slice({way}_passed, from, to, {way}_axis)
+    {way}_beyond = MaxPool<kernel_shape = [{blocks}]>({way}_blocks)
     {way}_scale = Constant<value = float[4] {{1.0, 1.0, {block_scale}}}>()
     {way}_far = Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor">
         ({way}_beyond, none, {way}_scale)
     {way} = Max({way}_near, {way}_far)"""
 
+# Where(is_peak, values, low) would cost ONNX Runtime two branches a cell, guessed wrong at the peaks. 1 - 1 / x of true
+# and false is 0 and -inf; their sums with `values` are the same choice, for +inf is a peak wherever it is. OpenVINO
+# makes one pass of it, as long as nothing is read twice.
 _CORNER_PEAKS = """
 <domain: "cornernet", opset_import: ["" : 18]>
 CornerPeaks <top_k> (logits) => (scores, labels, cells) {{
@@ -55,7 +54,12 @@ CornerPeaks <top_k> (logits) => (scores, labels, cells) {{
     values = Where(unknown, low, logits)
     window = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(values)
     is_peak = Equal(values, window)
-    peaks = Where(is_peak, values, low)
+    one_value = Constant<value = float {{1.0}}>()
+    one = CastLike(one_value, logits)
+    chosen = CastLike(is_peak, logits)
+    inverse = Div(one, chosen)
+    penalty = Sub(one, inverse)
+    peaks = Add(values, penalty)
     row = Constant<value = int64[2] {{0, -1}}>()
     flat = Reshape(peaks, row)
     {pad}
@@ -79,8 +83,8 @@ CornerPeaks <top_k> (logits) => (scores, labels, cells) {{
     cells = Cast<to = 6>(used_cell)
 }}
 """
-_PAD_PEAKS = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
-    filled = Pad(flat, missing, low)"""
+_PAD = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
+    filled = Pad(flat, missing, {fill})"""
 
 _CORNER_WINDOWS = """
 <domain: "cornernet", opset_import: ["" : 18]>
@@ -208,8 +212,6 @@ CornerGroup <num_dets, max_distance, reject_zero_size>
     counts = ReduceSum<keepdims = 0>(valid, row)
 }}
 """
-_PAD_PAIRS = """missing = Constant<value = int64[4] {{0, 0, 0, {missing}}}>()
-    filled = Pad(flat, missing, no_pair)"""
 
 
 def corner_pool_functions(reach: int, block: int = 1) -> list[onnx.FunctionProto]:
@@ -221,9 +223,8 @@ def corner_pool_functions(reach: int, block: int = 1) -> list[onnx.FunctionProto
     `reach`. The steps keep the map's axes (Resize, no Reshape), so that the runtimes keep their channel-blocked layout.
     The padding with -inf is a node of its own: ONNX Runtime's CUDA provider drops end pads of MaxPool silently.
 
-    NaN is not defined here. torch, the oracle and the kernel spread it towards the border; a runtime's MaxPool need
-    not, ONNX Runtime's skips it. Only a broken network gives NaN; exporting one is refused where the two differ
-    (parity.py), and CornerPeaks takes NaN for no peak everywhere.
+    NaN is not defined here: torch, the oracle and the kernel spread it towards the border, ONNX Runtime's MaxPool skips
+    it. Exporting a network that gives NaN is refused where that differs (parity.py); CornerPeaks makes no peak of it.
     """
     return [
         _pool_function("CornerPoolTopLeft", reach, block, from_end=True),
@@ -235,27 +236,25 @@ def _pool_function(name: str, reach: int, block: int, *, from_end: bool) -> onnx
     blocks = -(-reach // block)
     scans = {}
     for way, x, axis in (("vertical", "a", 2), ("horizontal", "b", 3)):
-        place = axis + 4 if from_end else axis  # of the pads: begins of the four axes, then their ends
+        # Of the pads: begins of the four axes, then their ends.
+        beyond, behind = (axis + 4, axis) if from_end else (axis, axis + 4)
         scans[way] = _SCAN.format(
             way=way,
             x=x,
-            axis=axis,
             block=f"{block}, 1" if axis == 2 else f"1, {block}",
             blocks=f"{blocks}, 1" if axis == 2 else f"1, {blocks}",
             block_scale=f"{block}.0, 1.0" if axis == 2 else f"1.0, {block}.0",
-            near_pads=_pads(place, block - 1),
-            far_pads=_pads(place, blocks),
+            near_pads=_pads({beyond: block - 1}),
+            far_pads=_pads({beyond: blocks, behind: -1}),  # -1: without the block that the cell is in
         )
-    # `passed` has one entry more than there are blocks: its first or last is the maximum of all of them.
-    first, last = (1, 2**31 - 1) if from_end else (0, -1)
-    function = _parse(_CORNER_POOL.format(name=name, first=first, last=last, **scans))
+    function = _parse(_CORNER_POOL.format(name=name, **scans))
     for node in function.node:
         node.input[:] = ["" if tensor == "none" else tensor for tensor in node.input]
     return function
 
 
-def _pads(place: int, cells: int) -> str:
-    return str([cells if index == place else 0 for index in range(8)])[1:-1]
+def _pads(cells: dict[int, int]) -> str:
+    return str([cells.get(place, 0) for place in range(8)])[1:-1]
 
 
 def corner_peaks_function(top_k: int, smallest_map: int) -> onnx.FunctionProto:
@@ -263,7 +262,7 @@ def corner_peaks_function(top_k: int, smallest_map: int) -> onnx.FunctionProto:
 
     smallest_map: C * h * w of the smallest legal canvas; the map is padded only where `top_k` can exceed it.
     """
-    pad = _PAD_PEAKS.format(missing=top_k - smallest_map) if top_k > smallest_map else ""
+    pad = _PAD.format(missing=top_k - smallest_map, fill="low") if top_k > smallest_map else ""
     return _parse(_CORNER_PEAKS.format(top_k=top_k, pad=pad, candidates="filled" if pad else "flat"))
 
 
@@ -279,7 +278,7 @@ def corner_windows_function(size: int) -> onnx.FunctionProto:
 def corner_group_function(top_k: int, num_dets: int, max_distance: float, reject_zero_size: bool) -> onnx.FunctionProto:
     """CornerGroup: scores, labels, embeddings, x, y of both branches, (N, top_k) each -> the contract's five outputs,
     boxes in cells; trainer.decode.corner_group."""
-    pad = _PAD_PAIRS.format(missing=num_dets - top_k**2) if num_dets > top_k**2 else ""
+    pad = _PAD.format(missing=num_dets - top_k**2, fill="no_pair") if num_dets > top_k**2 else ""
     return _parse(
         _CORNER_GROUP.format(
             top_k=top_k,

@@ -3,22 +3,12 @@
 import json
 
 import pytest
-from lively_network import MICRO, card_of, lively_network
 
 from cornernet.benchmarks.operator_times import main, measure, render
-from cornernet.export.onnx_export import export_onnx
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    network = lively_network(MICRO)
-    path = tmp_path_factory.mktemp("model") / "micro.onnx"
-    export_onnx(network, card_of(network), path)
-    return path
-
-
-def test_shares_add_up_and_every_operator_of_the_decoder_is_among_them(model):
-    (found,) = measure([str(model)], runs=2, side=64)["models"]
+def test_shares_add_up_and_every_operator_of_the_decoder_is_among_them(micro_model):
+    (found,) = measure([str(micro_model)], runs=2, side=64)["models"]
     assert found["name"] == "micro"
     assert sum(found["shares"].values()) == pytest.approx(1)
     assert {"Conv", "MaxPool", "TopK"} <= set(found["shares"])
@@ -31,8 +21,8 @@ def test_the_table_groups_what_is_no_convolution():
     assert "| m | 50.0% | 25.0% | 5.0% | Add 20.0% |" in render(report)
 
 
-def test_the_command_writes_what_it_prints_and_says_what_is_no_model(model, tmp_path, capsys):
-    assert main([str(model), "--side", "64", "--runs", "1", "--json", str(tmp_path / "times.json")]) == 0
+def test_the_command_writes_what_it_prints_and_says_what_is_no_model(micro_model, tmp_path, capsys):
+    assert main([str(micro_model), "--side", "64", "--runs", "1", "--json", str(tmp_path / "times.json")]) == 0
     assert render(json.loads((tmp_path / "times.json").read_text())) in capsys.readouterr().out
     (tmp_path / "none.onnx").write_bytes(b"no model")
     assert main([str(tmp_path / "none.onnx")]) == 1

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from cornernet.engine.backends.onnx_inline import inline_functions
 from cornernet.export.functions import (
     DOMAIN,
     OPSET,
@@ -27,7 +28,7 @@ CORNER_TYPES = {"scores": FLOAT, "labels": INT32, "embeddings": FLOAT, "x": FLOA
 LOGITS = np.array([-3.0, -0.5, -0.0, 0.0, 0.5, 2.0, np.nan, np.inf, -np.inf], np.float32)
 
 
-def session(
+def model_of(
     function: onnx.FunctionProto, inputs: dict[str, tuple[int, int]], outputs: dict[str, tuple[int, int]], **attributes
 ):
     """One node calling `function`; inputs, outputs: name -> (element type, rank), every dimension dynamic."""
@@ -43,12 +44,20 @@ def session(
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
     model = helper.make_model(graph, opset_imports=opsets, functions=[function], ir_version=10)
     onnx.checker.check_model(model, full_check=True)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return model
+
+
+def session(*arguments, **attributes):
+    """Of `model_of`."""
+    content = model_of(*arguments, **attributes).SerializeToString()
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+PEAKS = {"scores": (FLOAT, 2), "labels": (INT32, 2), "cells": (INT32, 2)}
 
 
 def peaks_session(top_k: int, smallest_map: int, kind: int = FLOAT):
-    outputs = {"scores": (FLOAT, 2), "labels": (INT32, 2), "cells": (INT32, 2)}
-    return session(corner_peaks_function(top_k, smallest_map), {"logits": (kind, 4)}, outputs, top_k=top_k)
+    return session(corner_peaks_function(top_k, smallest_map), {"logits": (kind, 4)}, PEAKS, top_k=top_k)
 
 
 def group_session(top_k: int, *, num_dets: int, max_distance: float = 0.5, reject_zero_size: bool = False):
@@ -81,6 +90,27 @@ def test_peaks_equal_the_oracle_for_any_shape_with_ties_nan_and_infinities(image
     logits = np.random.default_rng(seed).choice(LOGITS, (images, classes, height, width))
     runner = peaks_session(k, classes * height * width)
     assert_peaks(runner.run(None, {"logits": logits}), logits, k)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_openvino_finds_the_same_peaks_beside_nan_and_infinities(precision):
+    """Without ties: which of equal logits comes first is its own choice. Whole numbers, which bf16 does not round."""
+    openvino = pytest.importorskip("openvino")
+    function = corner_peaks_function(60, 2 * 9 * 16)
+    model = inline_functions(model_of(function, {"logits": (FLOAT, 4)}, PEAKS, top_k=60))
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": precision}
+    )
+    finite = [*range(-60, 61)]
+    line = np.array([*finite, np.inf, *[np.nan] * 80, *[-np.inf] * 86], np.float32)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        logits = np.stack([rng.permutation(line) for _ in range(2)]).reshape(2, 2, 9, 16)
+        found, expected = compiled({"logits": logits}), oracles.corner_peaks(logits, 60)
+        np.testing.assert_allclose(found["scores"], expected[0], atol=1e-2)
+        np.testing.assert_array_equal(found["labels"], expected[1])
+        np.testing.assert_array_equal(found["cells"], expected[2])
 
 
 def test_peaks_of_float16_logits_are_ranked_without_rounding():
