@@ -41,15 +41,23 @@ _SIGNATURES = {
 }
 
 
+_OTHER_GPU = "the library was not built for this GPU: build it again, -DCMAKE_CUDA_ARCHITECTURES names what for"
+_OLD_DRIVER = "the NVIDIA driver is older than the CUDA toolkit that built the library"
+_HINTS = {
+    1: "an argument is outside the range its header allows",
+    35: _OLD_DRIVER,
+    98: _OTHER_GPU,
+    209: _OTHER_GPU,
+    222: _OLD_DRIVER,
+    400: "the stream belongs to another device than the current one",
+}
+
+
 class LaunchError(RuntimeError):
     """A launcher returned something other than cudaSuccess; `.code` is the cudaError_t."""
 
     def __init__(self, entry_point: str, code: int):
-        hint = (
-            "an argument is outside the range its header allows"
-            if code == 1
-            else "see cudaError_t in the CUDA documentation"
-        )
+        hint = _HINTS.get(code, "see cudaError_t in the CUDA documentation")
         super().__init__(f"{entry_point} returned CUDA error {code}: {hint}")
         self.code = code
 

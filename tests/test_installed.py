@@ -129,8 +129,9 @@ def test_a_type_checker_resolves_the_package_and_reports_a_wrong_call(way, place
     script.write_text(textwrap.dedent(SCRIPT).lstrip())
     command = [sys.executable, "-m", "mypy", "--config-file=", "--cache-dir", cache, "--python-executable", python]
     done = run([*command, script], ROOT if place == "clone" else tmp_path)
-    lines = [line.partition("script.py:")[2] for line in done.stdout.splitlines() if "script.py:" in line]
+    said = [line.partition("script.py:")[2] for line in done.stdout.splitlines() if "script.py:" in line]
+    lines = [line for line in said if "Revealed" in line or "error:" in line]  # notes list what was possible
     assert len(lines) == 3, done.stdout + done.stderr
     assert "-> np.ndarray" in lines[0] or "numpy.ndarray" in lines[0]
     assert 'Revealed type is "list[cornernet.engine.results.detections.Detections]"' in lines[1]
-    assert 'Argument "batch_size" to "predict" of "Detector" has incompatible type "str"' in lines[2]
+    assert 'No overload variant of "predict" of "Detector" matches argument types "str", "str"' in lines[2]

@@ -129,7 +129,13 @@ HARMLESS = {"close", "to_json", "to_coco", "to_supervision", "failed", "card", "
 
 def test_the_list_is_complete(model, network):
     listed = {name.partition(".")[0] for name in public_calls(model, network)}
-    types = {"Backend", "RawDetections", "Protocol", "Video"}  # plain records, an interface, and what never raises
+    types = {
+        "Backend",
+        "DeviceDetections",
+        "RawDetections",
+        "Protocol",
+        "Video",
+    }  # plain records, an interface, and what never raises
     errors = {name for name in engine.__all__ if name.endswith("Error")}
     assert {*cornernet.__all__, *engine.__all__} <= listed | types | errors
     for kind in (Detector, Detections, ModelCard):

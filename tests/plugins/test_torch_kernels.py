@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from cornernet import plugins
 from cornernet.plugins import launchers
+from cornernet.plugins.launchers import LaunchError
 from cornernet.trainer.deploy import decode, kernel_operators
 from cornernet.trainer.deploy.kernel_operators import KernelOperators
 from cornernet.trainer.network import corner_pool
@@ -137,10 +139,22 @@ assert "soft_nms" not in called
 for left, right in zip(backend.run_final(canvases, *final), wanted_final):
     assert len(left.scores) and all(abs(a.astype(float) - b).max() < 1e-3 for a, b in zip(left, right))
 print(sorted(set(called)), called.count("pool"))
+maps, cells = torch.randn(2, 16, 12, 10), torch.randint(0, 120, (2, 7)).int()
+for dtype in (torch.float32, torch.float16):
+    for memory in (torch.contiguous_format, torch.channels_last):
+        for x in (maps[:, :, 1:].to(dtype, memory_format=memory), maps.to(dtype, memory_format=memory)[:, :8, 1:]):
+            operators = torch.ops.cornernet
+            for operator, arguments in (
+                (operators.corner_pool_top_left, (x, x.flip(3))),
+                (operators.corner_pool_bottom_right, (x, x.contiguous())),
+                (operators.corner_windows, (x, cells % 60, 3)),
+                (operators.corner_peaks, (x, 9)),
+            ):
+                torch.library.opcheck(operator.default, arguments, test_utils=("test_schema", "test_faketensor"))
 """
 
 
-def test_a_registered_kernel_is_what_the_network_runs(emulated):
+def test_a_registered_kernel_is_what_the_network_runs_and_writes_the_strides_that_compiled_code_expects(emulated):
     """In a process of its own: a registration is for good. On a GPU the device type is "cuda", here it is "cpu"."""
     folder = Path(__file__).resolve().parents[1]
     library = emulated.launchers.library._name
@@ -173,3 +187,46 @@ def test_the_python_of_the_page_pools(emulated, monkeypatch):
     names: dict = {}
     exec(code, names)
     assert torch.equal(names["pooled"], IN_TORCH["top_left"](names["first"], names["second"]))
+
+
+def test_a_kernel_runs_on_the_device_of_its_tensors_whichever_is_current(monkeypatch):
+    entered = []
+
+    @contextlib.contextmanager
+    def device_of(tensor):
+        entered.append(tensor.shape)
+        yield
+        entered.append("left")
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    guarded = kernel_operators.on_its_device(lambda first, size: entered.append(size))
+    guarded(torch.zeros(2, 3), 7)
+    assert entered == [(2, 3), 7, "left"]
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "words"),
+    [
+        (lambda library: (_ for _ in ()).throw(OSError("invalid ELF header")), "invalid ELF header"),
+        (lambda library: (_ for _ in ()).throw(AttributeError("undefined symbol")), "undefined symbol"),
+        (lambda library: None, "CUDA error 209: the library was not built for this GPU"),
+    ],
+)
+def test_a_library_that_cannot_run_here_leaves_torchs_operators_in_place(monkeypatch, caplog, stand_in, words):
+    def refuse(kernels, device):
+        raise LaunchError("cornernet_corner_pool", 209)
+
+    monkeypatch.setattr(kernel_operators, "library_path", lambda: Path("libcornernet_plugins.so"))
+    monkeypatch.setattr(kernel_operators, "Launchers", stand_in)
+    monkeypatch.setattr(kernel_operators, "try_out", refuse)
+    monkeypatch.setattr(kernel_operators, "register", lambda *_: pytest.fail("it was registered"))
+    kernel_operators.register_cuda_kernels.cache_clear()
+    try:
+        assert not kernel_operators.register_cuda_kernels()
+    finally:
+        kernel_operators.register_cuda_kernels.cache_clear()
+    assert words in caplog.text and "torch's own operators run" in caplog.text
+
+
+def test_a_library_that_runs_is_tried_out_without_a_trace(operators):
+    kernel_operators.try_out(operators, "cpu")

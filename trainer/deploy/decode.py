@@ -219,6 +219,14 @@ def _(
     )
 
 
+def kernel_order(maps: Tensor) -> torch.memory_format:
+    """In which order the kernels read maps (N, C, h, w): channels side by side (TensorRT's kHWC8) if they lie so and
+    fit. Their windows lie in that order too, whatever computes them: compiled code relies on it."""
+    fits = maps.element_size() == 2 and maps.shape[1] % 8 == 0
+    by_channel = fits and maps.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if by_channel else torch.contiguous_format
+
+
 def corner_windows_in_torch(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     images, channels, height, width = features.shape
     rows, columns = cells.long() // width, cells.long() % width
@@ -228,7 +236,8 @@ def corner_windows_in_torch(features: Tensor, cells: Tensor, size: int) -> tuple
     inside = (window_rows >= 0) & (window_rows < height) & (window_columns >= 0) & (window_columns < width)
     index = torch.where(inside, window_rows * width + window_columns, 0)[:, None].expand(-1, channels, -1)
     values = torch.where(inside[:, None], features.flatten(2).gather(2, index), 0)
-    return values.reshape(images, channels * size * size, -1, 1), columns.float(), rows.float()
+    windows = values.reshape(images, channels * size * size, -1, 1)
+    return windows.contiguous(memory_format=kernel_order(features)), columns.float(), rows.float()
 
 
 corner_windows_operator = torch.library.custom_op("cornernet::corner_windows", corner_windows_in_torch, mutates_args=())
@@ -237,8 +246,9 @@ corner_windows_operator = torch.library.custom_op("cornernet::corner_windows", c
 @corner_windows_operator.register_fake
 def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     images, slots = cells.shape
+    windows = features.new_empty((images, features.shape[1] * size * size, slots, 1))
     return (
-        features.new_empty((images, features.shape[1] * size * size, slots, 1)),
+        windows.contiguous(memory_format=kernel_order(features)),
         features.new_empty((images, slots), dtype=torch.float32),
         features.new_empty((images, slots), dtype=torch.float32),
     )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cornernet.plugins import library_path
-from cornernet.plugins.launchers import SOFT_NMS, Launchers
+from cornernet.plugins.launchers import SOFT_NMS, LaunchError, Launchers
 from cornernet.trainer.deploy import decode, final_boxes
 from cornernet.trainer.network import corner_pool
 
@@ -37,21 +37,21 @@ class KernelOperators:
         """Corner pooling of two (N, C, h, w) maps. Maps whose channels lie side by side, as convolutions on tensor
         cores leave them, are pooled as they are."""
         assert first.shape == second.shape and first.dtype == second.dtype, (first.shape, second.shape)
-        channels_last = _channels_last(first)
-        memory = torch.channels_last if channels_last else torch.contiguous_format
+        pooled = torch.empty_like(first)  # compiled code relies on its strides
+        memory = decode.kernel_order(first)
         first, second = (_aligned(each.contiguous(memory_format=memory)) for each in (first, second))
-        pooled = torch.empty_like(first, memory_format=torch.preserve_format)
+        written = pooled if pooled.is_contiguous(memory_format=memory) else torch.empty_like(first)
         self._launchers.corner_pool(
             first.data_ptr(),
             second.data_ptr(),
-            pooled.data_ptr(),
+            written.data_ptr(),
             first.shape,
             corner=corner,
             type=TYPES[first.dtype],
-            layout="channels_last_8" if channels_last else "planes",
+            layout="channels_last_8" if memory == torch.channels_last else "planes",
             stream=self._stream(first.device),
         )
-        return pooled
+        return pooled if written is pooled else pooled.copy_(written)
 
     def peaks(self, logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
         """See `decode.corner_peaks`."""
@@ -74,8 +74,8 @@ class KernelOperators:
 
     def windows(self, features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """See `decode.corner_windows`. Windows of maps whose channels lie side by side lie in that order too."""
-        channels_last = _channels_last(features)
-        memory = torch.channels_last if channels_last else torch.contiguous_format
+        memory = decode.kernel_order(features)
+        channels_last = memory == torch.channels_last
         features, cells = _aligned(features.contiguous(memory_format=memory)), cells.contiguous()
         images, slots = cells.shape
         depth = features.shape[1] * size * size
@@ -139,12 +139,6 @@ class KernelOperators:
         return boxes, scores, labels, counts
 
 
-def _channels_last(maps: Tensor) -> bool:
-    """Whether the kernels take the channels of these maps side by side, as they lie (TensorRT's kHWC8)."""
-    fits = maps.element_size() == 2 and maps.shape[1] % 8 == 0
-    return fits and maps.is_contiguous(memory_format=torch.channels_last)
-
-
 def _bytes(size: int, like: Tensor) -> Tensor:
     return like.new_empty((max(size, 1),), dtype=torch.uint8)
 
@@ -154,11 +148,23 @@ def _aligned(maps: Tensor) -> Tensor:
     return maps if maps.data_ptr() % 16 == 0 else maps.clone(memory_format=torch.preserve_format)
 
 
+def on_its_device(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """`kernel` on the device of its first tensor: a launch on a stream of another device than the current one fails."""
+
+    @wraps(kernel)
+    def run(first: Tensor, *rest: Any) -> Any:
+        with torch.cuda.device_of(first):
+            return kernel(first, *rest)
+
+    return run
+
+
 def register(kernels: KernelOperators, device_type: str) -> None:
     """Make the kernels what the custom operators run for tensors of this type of device. Once per process and type."""
 
     def pooling(operator: Any, in_torch: Callable[[Tensor, Tensor], Tensor], corner: str) -> None:
         @operator.register_kernel(device_type)
+        @on_its_device
         def _(a: Tensor, b: Tensor) -> Tensor:
             fits = a.dtype in TYPES and max(a.shape[2:]) <= LONGEST_SIDE
             return kernels.pool(a, b, corner) if fits else in_torch(a, b)
@@ -167,17 +173,20 @@ def register(kernels: KernelOperators, device_type: str) -> None:
     pooling(corner_pool.corner_pool_bottom_right, corner_pool.pool_bottom_right_in_torch, "bottom_right")
 
     @decode.corner_peaks_operator.register_kernel(device_type)
+    @on_its_device
     def _(logits: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
         fits = logits.dtype in TYPES and top_k <= MOST_SLOTS
         return kernels.peaks(logits, top_k) if fits else decode.corner_peaks_in_torch(logits, top_k)
 
     @decode.corner_windows_operator.register_kernel(device_type)
+    @on_its_device
     def _(features: Tensor, cells: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
         fits = features.dtype in TYPES and size in WINDOWS
         run = kernels.windows if fits else decode.corner_windows_in_torch
         return run(features, cells, size)
 
     @decode.corner_group_operator.register_kernel(device_type)
+    @on_its_device
     def _(
         tl_scores: Tensor,
         tl_labels: Tensor,
@@ -199,6 +208,7 @@ def register(kernels: KernelOperators, device_type: str) -> None:
         return run(sides, num_dets, max_distance, reject_zero_size)
 
     @final_boxes.corner_soft_nms_operator.register_kernel(device_type)
+    @on_its_device
     def _(
         boxes: Tensor,
         scores: Tensor,
@@ -228,13 +238,26 @@ def register(kernels: KernelOperators, device_type: str) -> None:
 
 @cache
 def register_cuda_kernels() -> bool:
-    """Use the library's kernels for CUDA tensors from now on, if it is built; says once if it is not."""
-    library = library_path()
-    if library is None:
-        log.warning(
-            "the plugin library is not built, so torch's own operators run in place of the CUDA kernels: the same "
-            "boxes, more slowly. Build it with: cmake -B build && cmake --build build -j2"
-        )
-        return False
-    register(KernelOperators(Launchers(library), lambda device: torch.cuda.current_stream(device).cuda_stream), "cuda")
-    return True
+    """Use the library's kernels for CUDA tensors from now on, if it is built and runs here; says once if not."""
+    library, problem = library_path(), "is not built"
+    if library is not None:
+        try:
+            launchers = Launchers(library)
+            kernels = KernelOperators(launchers, lambda device: torch.cuda.current_stream(device).cuda_stream)
+            try_out(kernels, "cuda")
+            register(kernels, "cuda")
+            return True
+        except (OSError, AttributeError, LaunchError) as error:  # a file of another machine, or of an older checkout
+            problem = f"{library} cannot be used ({error})"
+    log.warning(
+        "the plugin library %s, so torch's own operators run in place of the CUDA kernels: the same boxes, more "
+        "slowly. Build it with: cmake -B build && cmake --build build -j2",
+        problem,
+    )
+    return False
+
+
+def try_out(kernels: KernelOperators, device: str) -> None:
+    """Raises LaunchError here, not in the middle of a batch, if the library was built for another GPU or driver."""
+    cell = torch.zeros((1, 1, 1, 1), device=device)
+    kernels.pool(cell, cell, "top_left")

@@ -57,7 +57,7 @@ class TorchBackend:
             raise BackendError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}.")
         self.card = card
         try:
-            self.device = torch.device(device)
+            self.device = _with_index(torch.device(device))
             deployed = DeployedNetwork(network, card, dtype=PRECISIONS[precision]).to(self.device)
         except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
             raise BackendError(f"PyTorch cannot use device {device}: {error}. Use device='cpu'.") from error
@@ -73,6 +73,8 @@ class TorchBackend:
         self.in_flight = LANES if on_gpu else 1
         self.computes_on_cpu = self.takes_float = not on_gpu
         if on_gpu:
+            # Weights were moved on this thread's stream, for which those of the lanes do not wait.
+            torch.cuda.synchronize(self.device)
             for _ in range(LANES):
                 self._lanes.put(CudaLane(self._network, self.device, graphs=graphs, launchers=self._launchers))
 
@@ -150,3 +152,10 @@ class TorchBackend:
             for lane in [self._lanes.get() for _ in range(LANES)]:
                 lane.free()
                 self._lanes.put(lane)  # for whoever waits for one, to be told
+
+
+def _with_index(device: torch.device) -> torch.device:
+    """ "cuda" as the device that is current now, in this thread: in the threads that run batches another one may be."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())

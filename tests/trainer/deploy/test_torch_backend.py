@@ -155,3 +155,29 @@ def test_weights_on_a_device_that_is_not_there_are_a_backend_error(weights, devi
         pytest.skip("this machine has the device")
     with pytest.raises(BackendError, match=words):
         Detector(weights, device=device)
+
+
+def test_on_a_gpu_lanes_begin_once_the_weights_are_there_and_stay_on_the_device_that_was_current(monkeypatch):
+    """With a stand-in for the GPU: "cuda" means the current device of this thread, and a lane's stream would read
+    weights that are still being moved on the default stream."""
+    import torch
+
+    from cornernet.trainer.deploy import torch_backend
+
+    done = []
+
+    class Deployed:
+        def __init__(self, *_, **__): ...
+        def to(self, *device, **order):
+            done.append(device or order)
+            return self
+
+    monkeypatch.setattr(torch_backend, "DeployedNetwork", Deployed)
+    monkeypatch.setattr(torch_backend, "register_cuda_kernels", lambda: False)
+    monkeypatch.setattr(torch_backend, "CudaLane", lambda network, device, **_: done.append(("lane", device)))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: done.append(("waited", device)))
+    network, second = lively_network(), torch.device("cuda", 1)
+    backend = TorchBackend(network, card_of(network), device="cuda", precision="fp16")
+    assert backend.device == second and backend.in_flight == 2
+    assert done == [(second,), {"memory_format": torch.channels_last}, ("waited", second), *[("lane", second)] * 2]
