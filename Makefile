@@ -14,11 +14,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 # The library that `pip install .` builds too. Without a C++ compiler there is none, and numpy does its work.
+# Moved into its place: written over, it would kill every process that has it open.
 NATIVE := build/native/.built
 $(NATIVE): engine/native/suppress.cpp engine/native/CMakeLists.txt CMakeLists.txt
-	@mkdir -p $(@D)
+	@mkdir -p $(@D)/new
 	@! command -v cmake > /dev/null || { cmake -S . -B build/cpu -DCORNERNET_PLUGINS=OFF -DBUILD_TESTING=OFF > /dev/null && \
-		cmake --build build/cpu > /dev/null && cp build/cpu/native/*cornernet_native.* $(@D); }
+		cmake --build build/cpu > /dev/null && cp build/cpu/native/*cornernet_native.* $(@D)/new && \
+		for file in $(@D)/new/*; do mv $$file $(@D); done; }
 	@touch $@
 
 quickstart: $(INSTALLED) $(NATIVE)

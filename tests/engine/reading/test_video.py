@@ -51,6 +51,16 @@ def test_a_detector_takes_a_clip_among_pictures(clip, method):
     assert len(list(getattr(detector, method)(Video(clip, every=3)))) == 4
 
 
+def test_a_folder_gives_its_pictures_and_the_frames_of_its_videos_in_the_order_of_their_names(clip, tmp_path):
+    (tmp_path / "b.avi").write_bytes(clip.read_bytes())
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), picture(40, 40))
+    found = Detector(FunctionBackend(bright_box)).predict(tmp_path)
+    assert [(one.path[-5:], one.frame) for one in found] == [
+        ("a.png", None), *(("b.avi", number) for number in range(10)), ("c.png", None)
+    ]  # fmt: skip
+
+
 def test_what_is_no_video_is_one_result_with_a_sentence(tmp_path, clip):
     (tmp_path / "text.mp4").write_text("no video")
     noise = tmp_path / "noise.avi"
