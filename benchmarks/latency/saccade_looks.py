@@ -192,7 +192,8 @@ def _accuracies(report: Mapping[str, Any]) -> list[str]:
     lines = [""] if report["rows"] else []
     lines += [
         f"What fewer crops cost: **{settings['network']}**, trained weights, {settings['scored']} pictures to score. "
-        f"int8 was calibrated, and its gate compared AP, on the {settings['calibrated']} pictures of its training alone.",
+        "int8 was calibrated, and its gate compared AP, on the "
+        f"{settings['calibrated']} pictures of its training alone.",
         "",
         _line(["step", "crops at most", "canvases a picture", *COLUMNS, *(["ms"] if time_of else [])]),
         _line(["---"] * (3 + len(COLUMNS) + bool(time_of))),
