@@ -75,9 +75,13 @@ def render_pipeline() -> str:
 
 
 def render_sizes() -> str:
-    """Two looks against one, then what two looks cost; nothing before it was measured."""
-    measured = (("object_sizes.json", object_sizes.render), ("saccade/saccade.json", saccade_looks.render))
-    return "".join(f"\n{show(_read(name))}\n" for name, show in measured if (RESULTS / name).exists())
+    """Two looks against one, what fewer crops cost, then what two looks cost; nothing before it was measured."""
+    text = f"\n{object_sizes.render(_read('object_sizes.json'))}\n" if (RESULTS / "object_sizes.json").exists() else ""
+    for name, shown in (("saccade_crops", "AP by crops"), ("saccade", "time by crops")):
+        if (RESULTS / name / "saccade.json").exists():
+            text += f"\n{saccade_looks.render(_read(f'{name}/saccade.json'))}\n"
+            text += f"![{shown}](results/{name}/saccade.png)\n"
+    return text
 
 
 def write() -> None:

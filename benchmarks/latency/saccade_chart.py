@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ COLOURS = dict(zip(STAGES, ("#bbbbbb", "#4477aa", "#bbbb55", "#ee8866", "#44bb99
 
 
 def draw_looks(report: Mapping[str, Any], path: Path) -> None:
-    """Write a PNG: a panel a step, a bar a number of crops, its parts the stages; then AP over time, where measured."""
+    """Write a PNG: a panel a step, a bar a number of crops, its parts the stages; then AP, where measured, over crops,
+    and over time."""
     steps = list(dict.fromkeys(row["step"] for row in report["rows"]))
-    panels = len(steps) + bool(report["accuracy"])
+    curves = (["crops"] + ["ms"] * bool(steps)) if report["accuracy"] else []
+    panels = len(steps) + len(curves)
     figure = Figure(figsize=(2.6 * panels + 0.8, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -41,22 +44,28 @@ def draw_looks(report: Mapping[str, Any], path: Path) -> None:
         axis.set_title(step, fontsize=9, loc="left")
         axis.set_xlabel("crops; above the bars: time / as published", fontsize=7)
         axis.set_ylabel("ms", fontsize=8)
-    axes[0].legend(fontsize=7, frameon=False)
-    if report["accuracy"]:
-        _draw_accuracy(axes[-1], report)
+    for axis, along in zip(axes[len(steps) :], curves):
+        _draw_accuracy(axis, report, along)
+    if steps:
+        axes[0].legend(fontsize=7, frameon=False)
     for axis in axes:
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(summary(report["machine"]), fontsize=6.5, color="#666666")
+    machine = textwrap.fill(summary(report["machine"]), 60 * panels)
+    figure.supxlabel(machine, fontsize=6.5, color="#666666")
     figure.savefig(path, dpi=150, metadata={"Software": MARK})
 
 
-def _draw_accuracy(axis: Any, report: Mapping[str, Any]) -> None:
-    step = report["settings"]["accurate"]
-    time_of = {row["crops"]: row["ms"] for row in report["rows"] if row["step"] == step}
-    points = [(time_of[row["crops"]], row["AP"], row["crops"]) for row in report["accuracy"] if row["crops"] in time_of]
-    axis.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="#4477aa", markersize=4)
-    for x, y, crops in points:
-        axis.annotate(f"{crops}", (x, y), (4, -9), textcoords="offset points", fontsize=7)
-    axis.set_title("AP by time, crops beside", fontsize=9, loc="left")
-    axis.set_xlabel(f"ms, {step}", fontsize=7)
+def _draw_accuracy(axis: Any, report: Mapping[str, Any], along: str) -> None:
+    """A line a step. along: "crops", or "ms", with the crops beside the points."""
+    time_of = {(row["step"], row["crops"]): row["ms"] for row in report["rows"]}
+    for step, colour in zip(dict.fromkeys(row["step"] for row in report["accuracy"]), ("#4477aa", "#ee8866")):
+        rows = [row for row in report["accuracy"] if row["step"] == step]
+        places = [row["crops"] if along == "crops" else time_of[step, row["crops"]] for row in rows]
+        axis.plot(places, [row["AP"] for row in rows], "o-", color=colour, markersize=4, label=step)
+        for place, row in zip(places, rows) if along == "ms" else ():
+            axis.annotate(f"{row['crops']}", (place, row["AP"]), (4, -9), textcoords="offset points", fontsize=7)
+    axis.set_title("AP by crops at most" if along == "crops" else "AP by time, crops beside", fontsize=9, loc="left")
+    axis.set_xlabel(along, fontsize=7)
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=7, frameon=False, loc="lower right")
