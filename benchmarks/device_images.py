@@ -4,7 +4,8 @@
 
 MODEL: a preset, which gets random weights: `squeeze` in torch, `models/tiny.onnx` written there and run by ONNX
 Runtime's CUDA provider, `models/tiny.engine` built and run by TensorRT. Arrays of torch, and of CuPy and PyCUDA where
-they are installed; the host's images as they are, and placed on the device. Exit code 1 if boxes differ.
+they are installed; the host's images as they are, and placed on the device; boxes made final on the device, brought to
+the host or read there by torch. Exit code 1 if boxes differ.
 --rehearse: a tiny network and the kernel's source on the CPU.
 """
 
@@ -18,17 +19,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from cornernet.benchmarks.untrained_models import untrained_network
+from cornernet.benchmarks.untrained_models import pairing_network
 from cornernet.engine.backends.contract import places_views
+from cornernet.engine.backends.finishing import finishes
 from cornernet.engine.detector import Detector
-
-if TYPE_CHECKING:
-    from cornernet.engine.model_card import ModelCard
-    from cornernet.trainer.network.corner_net import CornerNet
+from cornernet.engine.results.detections import Detections
+from cornernet.engine.results.device_detections import DeviceDetections
 
 SIDE, REHEARSAL_SIDE = 511, 128
 BATCH = 8
@@ -68,12 +68,6 @@ def _emulation() -> tuple[Any, Any]:
     return placing_rig.emulated_kernels(), placing_rig
 
 
-def pairing_network(preset: str) -> tuple[CornerNet, ModelCard]:
-    """Random weights that find boxes to compare: one class, and no embeddings too far apart."""
-    network, card = untrained_network(preset, classes=1)
-    return network, card.model_copy(update={"decoder": card.decoder.model_copy(update={"max_distance": 1e6})})
-
-
 def open_backend(model: Path, *, rehearse: bool) -> Any:
     """A backend on the GPU; in a rehearsal one on the CPU that places images by the emulated kernel."""
     from cornernet.trainer.deploy.torch_backend import TorchBackend
@@ -95,12 +89,30 @@ def open_backend(model: Path, *, rehearse: bool) -> Any:
     return rig.PlacesViews(kernels, TorchBackend(network, card))
 
 
-def measure(detector: Detector, images: list[Any], wanted: list[Any]) -> dict[str, Any]:
-    """One row: images per second, the largest differences to `wanted`, and what went wrong."""
+def read_by_torch(found: DeviceDetections) -> Detections:
+    """Results on the device as a user of torch takes them over, then on the host."""
+    import torch
+
+    if found.error:
+        return found.to_host()
+    arrays = found.boxes, found.scores, found.labels
+    tensors = (each if torch.is_tensor(each) else torch.as_tensor(each, device="cuda") for each in arrays)
+    boxes, scores, labels = (each.cpu().numpy() for each in tensors)
+    return Detections(boxes, scores, labels, image_size=found.image_size)
+
+
+def measure(detector: Detector, images: list[Any], wanted: list[Any], *, stays: bool = False) -> dict[str, Any]:
+    """One row: images per second, the largest differences to `wanted`, and what went wrong. stays: results stay on the
+    device."""
     detector.predict(images, batch_size=BATCH)
     began = time.perf_counter()
-    found = detector.predict(images, batch_size=BATCH)
+    found: list[Any] = (
+        detector.predict(images, batch_size=BATCH, results="device")
+        if stays
+        else detector.predict(images, batch_size=BATCH)
+    )
     seconds = time.perf_counter() - began
+    found = [read_by_torch(each) for each in found] if stays else found
     errors = [each.error for each in found if each.error]
     differing, scores, pixels = 0, 0.0, 0.0
     for each, expected in zip(found, wanted):
@@ -148,6 +160,12 @@ def rows(model: Path, seconds: float, *, rehearse: bool) -> Iterator[dict[str, A
                         yield {**about, "array": array, **measure(detector, list(map(convert, chosen)), wanted)}
             with Detector(backend, device_preprocessing=True, **kept) as detector:
                 yield {**about, "array": "host, placed on the device", **measure(detector, chosen, wanted)}
+            if name != "fit" or not finishes(backend):
+                continue
+            with Detector(backend, device_postprocessing=True, **kept) as detector:
+                yield {**about, "array": "host, final on the device", **measure(detector, chosen, wanted)}
+            with Detector(backend, device_preprocessing=True, **kept) as detector:
+                yield {**about, "array": "results on the device", **measure(detector, chosen, wanted, stays=True)}
         except (ImportError, RuntimeError, ValueError) as error:  # one way that fails leaves the others their numbers
             yield {**about, "array": "", "differs": "", "errors": [f"{type(error).__name__}: {error}"]}
     backend.close()

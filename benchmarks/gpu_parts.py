@@ -54,7 +54,9 @@ def _build(architecture: str, rehearse: bool) -> Part:
 
 def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     emulated = ["--emulated", "--few"] if rehearse else []
-    checked, timed, placed = (folder / f"{name}.json" for name in ("checks", "kernels", "placing"))
+    checked, dispatched, timed, placed = (
+        folder / f"{name}.json" for name in ("checks", "operators", "kernels", "placing")
+    )
     rehearsal = ["--rehearse"] if rehearse else []
     memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9"]
     return [
@@ -64,6 +66,13 @@ def _kernels(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
             _module("kernel_checks", *emulated, "--json", str(checked)),
             120,
             rows=checked,
+        ),
+        Part(
+            "operators in torch",
+            _module("torch_operators", *rehearsal, "--json", str(dispatched)),
+            150,
+            ["module torch"],
+            rows=dispatched,
         ),
         Part("kernel times", _module("kernels", *rehearsal, "--json", str(timed)), 120, rows=timed),
         Part("placing times", _module("placing_times", *rehearsal, "--json", str(placed)), 60, rows=placed),

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from cornernet.benchmarks.untrained_models import untrained_network
-from cornernet.trainer.deploy import decode
+from cornernet.trainer.deploy import decode, final_boxes
 from cornernet.trainer.deploy.deployed import DeployedNetwork
 from cornernet.trainer.deploy.kernel_operators import register_cuda_kernels
 from cornernet.trainer.deploy.torch_backend import PRECISIONS, TorchBackend
@@ -77,20 +77,24 @@ def clock(run: Callable[[], Any], device: torch.device, rounds: int) -> list[flo
 
 
 @contextlib.contextmanager
-def operators_of(setting: Setting, device: torch.device) -> Iterator[None]:
-    """The kernels switched off where torch's own operators are to run."""
+def torchs_own(device_type: str) -> Iterator[None]:
+    """The kernels registered for devices of this type switched off, so that torch's own operators run."""
     custom: tuple[Any, ...] = (
         corner_pool.corner_pool_top_left,
         corner_pool.corner_pool_bottom_right,
         decode.corner_peaks_operator,
         decode.corner_windows_operator,
         decode.corner_group_operator,
+        final_boxes.corner_soft_nms_operator,
     )
     with contextlib.ExitStack() as stack:
-        if setting.operators == "torch" and device.type == "cuda":
-            for operator in custom:
-                stack.enter_context(operator.set_kernel_enabled("cuda", enabled=False))
+        for operator in custom:
+            stack.enter_context(operator.set_kernel_enabled(device_type, enabled=False))
         yield
+
+
+def operators_of(setting: Setting, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    return torchs_own("cuda") if setting.operators == "torch" and device.type == "cuda" else contextlib.nullcontext()
 
 
 def measure(setting: Setting, device: torch.device, rounds: int) -> dict[str, Any]:

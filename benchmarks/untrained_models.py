@@ -81,6 +81,12 @@ def untrained_network(preset_name: str, classes: int = CLASSES) -> tuple[CornerN
     return CornerNet(config).eval(), card
 
 
+def pairing_network(preset_name: str) -> tuple[CornerNet, ModelCard]:
+    """Random weights that find boxes to compare: one class, and no embeddings too far apart."""
+    network, card = untrained_network(preset_name, classes=1)
+    return network, card.model_copy(update={"decoder": card.decoder.model_copy(update={"max_distance": 1e6})})
+
+
 def write_untrained(preset_name: str, path: Path) -> None:
     """A checkpoint of the preset, random weights, always the same."""
     from cornernet.trainer.network.checkpoint import save_checkpoint

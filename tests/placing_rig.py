@@ -61,12 +61,23 @@ class PlacesViews:
     def check_image(self, image) -> None:
         check_device(map(self._launchers.device_of, image.ends), 0)
 
+    @property
+    def finishes(self) -> bool:
+        return getattr(self.backend, "finishes", False)
+
+    def run_final(self, canvases, placements, finishing):
+        placed = canvases if isinstance(canvases, np.ndarray) else self._place(canvases)
+        return self.backend.run_final(placed, placements, finishing)
+
     def run_views(self, packed):
+        return self.run(self._place(packed))
+
+    def _place(self, packed) -> np.ndarray:
         self.packed.append(packed)
         canvases = np.empty(packed.shape, np.uint8)
         address = canvases.ctypes.data
         launch(self._launchers, packed, uploaded=packed.memory.ctypes.data, canvases=address, stream=0)
-        return self.run(canvases)
+        return canvases
 
 
 class OnStream:

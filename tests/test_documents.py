@@ -154,6 +154,18 @@ def test_the_ranges_of_a_plugins_attributes_are_those_of_its_page(operator):
         assert f"| `{name}` | int | {between}" in text_of(ROOT / "plugins/README.md")
 
 
+def test_trtexec_is_told_shapes_and_types_and_nothing_that_it_does_not_know():
+    """Without shapes it builds for one pixel, without types it chooses them. Options: samples/common of TensorRT."""
+    known = {"onnx", "stronglyTyped", "dynamicPlugins", "setPluginsToSerialize", "versionCompatible", "saveEngine"}
+    page = code_lines(ROOT / "plugins/README.md")
+    (shapes,) = (line for line in page if line.startswith("SHAPES="))
+    lines = [line for line in page if line.startswith("trtexec ")]
+    sides = dict(re.findall(r"--(\w+)Shapes=images:(\d+x\d+x\d+x3)\b", shapes))
+    assert set(sides) == {"min", "opt", "max"} and len(lines) == 2
+    for line in lines:
+        assert " --stronglyTyped $SHAPES " in line and set(re.findall(r"--(\w+)", line)) <= known
+
+
 def test_the_runs_behind_the_analyses_were_as_large_as_their_page_says():
     shapes, cells = (
         json.loads((ROOT / f"benchmarks/results/analyses/{name}/ablations.json").read_text(encoding="utf-8"))

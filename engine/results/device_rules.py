@@ -21,11 +21,6 @@ def device_rules(asked: str, backend: Backend, plan: Looks, suppression: Suppres
 
     Raises BackendError, with the setting that the device cannot do: whatever it does, it does as the host would.
     """
-    if not finishes(backend):
-        raise BackendError(
-            f"{asked}: {backend.name} leaves post-processing to the host. Weights in torch do it on their device, and "
-            "TensorRT engines where the library of plugins/ is built: cmake -B build && cmake --build build -j2"
-        )
     reasons = {
         "a CornerNet-Saccade's crops are merged": not isinstance(plan, ViewPlan),
         "mirror=True and several scales are views to merge": isinstance(plan, ViewPlan)
@@ -41,6 +36,11 @@ def device_rules(asked: str, backend: Backend, plan: Looks, suppression: Suppres
     why = [reason for reason, holds in reasons.items() if holds]
     if why:
         raise BackendError(f"{asked}: {'; '.join(why)}, which is done on the host only. Leave one or the other out.")
+    if not finishes(backend):
+        raise BackendError(
+            f"{asked}: {backend.name} leaves post-processing to the host. Weights in torch do it on their device, and "
+            "TensorRT engines where the library of plugins/ is built: cmake -B build && cmake --build build -j2"
+        )
     return NmsRules(
         limit=min(suppression.max_per_image, MOST_ROWS),
         method=suppression.method,

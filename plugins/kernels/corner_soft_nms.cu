@@ -1,4 +1,4 @@
-// Soft-NMS within classes, one block per image, every box in the registers of one thread.
+// Soft-NMS within classes, one block per image, every box with one thread: of up to 1024 in its registers.
 //
 // Steps    Load: to image pixels in double, as the host does. Then as often as boxes are wanted: the largest key of the
 //          block (score, then lower row) by shuffles and one barrier; its owner writes it out and shows it in shared
@@ -17,8 +17,8 @@ namespace {
 
 constexpr int kMostCandidates = 3840;
 constexpr int kMostNmsThreads = 1024;
-constexpr int kBoxesPerThread = 4;
-static_assert(kBoxesPerThread * kMostNmsThreads >= kMostCandidates, "every box has a thread");
+constexpr int kMostBoxesPerThread = 4;
+static_assert(kMostBoxesPerThread * kMostNmsThreads >= kMostCandidates, "every box has a thread");
 
 struct NmsInputs {
     float const* boxes;
@@ -93,6 +93,8 @@ __device__ inline Key largest_of_warp(Key key) {
     return key;
 }
 
+// kBoxes: of a thread. One up to D=1024; more lie in local memory, since 1024 threads have 64 registers each.
+template <int kBoxes>
 __global__ void __launch_bounds__(kMostNmsThreads)
     corner_soft_nms_kernel(NmsInputs in, NmsOutputs out, NmsRules rules) {
     NmsShared& shared = *static_cast<NmsShared*>(dynamic_shared_memory());
@@ -103,10 +105,10 @@ __global__ void __launch_bounds__(kMostNmsThreads)
     float const* const placement = in.placements + static_cast<int64_t>(image) * kPlacementFields;
     int const count = min(in.counts[image], rules.candidates);
 
-    NmsBox box[kBoxesPerThread];
-    float score[kBoxesPerThread];  // 0 once taken, dead or not there: every living one reaches min_score, above 0
+    NmsBox box[kBoxes];
+    float score[kBoxes];  // 0 once taken, dead or not there: every living one reaches min_score, above 0
 #pragma unroll
-    for (int turn = 0; turn < kBoxesPerThread; ++turn) {
+    for (int turn = 0; turn < kBoxes; ++turn) {
         int const row = turn * threads + threadIdx.x;
         score[turn] = 0.0f;
         if (row >= count || !(in.scores[first + row] >= rules.min_score)) continue;  // NaN too
@@ -125,7 +127,7 @@ __global__ void __launch_bounds__(kMostNmsThreads)
     for (; taken < rules.limit; ++taken) {
         Key best = kNoKey;
 #pragma unroll
-        for (int turn = 0; turn < kBoxesPerThread; ++turn) {
+        for (int turn = 0; turn < kBoxes; ++turn) {
             Key const key
                 = score[turn] > 0 ? make_key(score[turn], static_cast<uint32_t>(turn * threads + threadIdx.x)) : kNoKey;
             if (key > best) best = key;
@@ -144,14 +146,14 @@ __global__ void __launch_bounds__(kMostNmsThreads)
             out.scores[first_out + taken] = value_of(best);
             out.labels[first_out + taken] = in.labels[first + row];
 #pragma unroll
-            for (int turn = 0; turn < kBoxesPerThread; ++turn)
+            for (int turn = 0; turn < kBoxes; ++turn)
                 if (turn == row / threads) shared.taken = box[turn], score[turn] = 0.0f;
         }
         __syncthreads();  // the box is shown, and the best of the warps are read
         if (rules.method == kNoSoftNms) continue;
         NmsBox const strongest = shared.taken;
 #pragma unroll
-        for (int turn = 0; turn < kBoxesPerThread; ++turn) {
+        for (int turn = 0; turn < kBoxes; ++turn) {
             if (!(score[turn] > 0) || box[turn].label != strongest.label) continue;
             float const weakened = score[turn] * weight_of(box[turn], strongest, rules);
             score[turn] = weakened >= rules.min_score ? weakened : 0.0f;
@@ -191,6 +193,10 @@ int32_t cornernet_corner_soft_nms(void const* const* inputs, void* const* output
     NmsRules const rules = {candidates, limit, method, static_cast<float>(-1.0 / sigma), iou_threshold, min_score,
         iou_pixel, drop_empty != 0};
     int const threads = min(kMostNmsThreads, (candidates + 31) / 32 * 32);
-    return launch_plain(corner_soft_nms_kernel, dim3(static_cast<unsigned>(images)), dim3(static_cast<unsigned>(threads)),
+    int const boxes = (candidates + threads - 1) / threads;
+    auto const kernel = boxes == 1   ? corner_soft_nms_kernel<1>
+                        : boxes == 2 ? corner_soft_nms_kernel<2>
+                                     : corner_soft_nms_kernel<kMostBoxesPerThread>;
+    return launch_plain(kernel, dim3(static_cast<unsigned>(images)), dim3(static_cast<unsigned>(threads)),
         sizeof(NmsShared), static_cast<cudaStream_t>(stream), in, out, rules);
 }

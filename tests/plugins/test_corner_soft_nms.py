@@ -74,8 +74,9 @@ def test_any_rows_end_as_on_the_host(emulated, rows, limit, levels, classes, met
     emulated.configure()
 
 
-def test_more_boxes_than_threads_are_all_looked_at(emulated):
-    raw = found(1, 2500, levels=0, classes=3, seed=4)
+@pytest.mark.parametrize("rows", [1024, 1025, 2500])
+def test_more_boxes_than_threads_are_all_looked_at(emulated, rows):
+    raw = found(1, rows, levels=0, classes=3, seed=4)
     assert_final(emulated, raw, PLACEMENTS[:1], Suppression(max_per_image=6), Protocol("any"))
 
 

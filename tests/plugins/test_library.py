@@ -117,3 +117,14 @@ def test_library_path_finds_the_build_folder_of_a_checkout(monkeypatch):
     searched = plugins.searched_paths()
     assert ROOT / "build" / plugins.LIBRARY_NAME in searched
     assert ROOT / "plugins" / plugins.LIBRARY_NAME in searched
+
+
+@needs_nvcc
+@pytest.mark.slow
+def test_a_thousand_boxes_of_soft_nms_stay_in_registers_on_hopper(tmp_path):
+    """What ptxas says of the kernel with one box a thread; with an array of boxes it would go through local memory."""
+    source = ROOT / "plugins" / "kernels" / "corner_soft_nms.cu"
+    command = ["nvcc", "-std=c++17", "-O3", "-arch=sm_90", "-Xptxas", "-v", "-c", source, "-o", tmp_path / "x.o"]
+    said = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stderr
+    (kernel,) = (part for part in said.split("Compiling entry function")[1:] if "corner_soft_nms_kernelILi1E" in part)
+    assert "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" in kernel

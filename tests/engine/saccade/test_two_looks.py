@@ -11,6 +11,7 @@ from planted_saccade import AT_THE_EDGE, LARGE, TINY, SceneBackend, saccade_card
 from thread_watch import nothing_is_left_behind
 
 from cornernet.engine.detector import Detector
+from cornernet.engine.errors import BackendError
 from cornernet.engine.model_card import Saccade
 from cornernet.engine.saccade.two_looks import TOGETHER, TwoLooks
 
@@ -39,6 +40,13 @@ def test_an_object_at_the_edge_of_the_image_is_found_in_the_views_but_not_by_the
     (found,) = Detector(SceneBackend(card)).predict(scene(AT_THE_EDGE))
     np.testing.assert_allclose(found.boxes, [AT_THE_EDGE[:4]], atol=3)
     assert len(Detector(SceneBackend(card), protocol="official").predict(scene(AT_THE_EDGE))[0]) == 0
+
+
+def test_its_crops_are_merged_on_the_host_whatever_the_backend_offers():
+    with pytest.raises(BackendError, match=r'results="device": a CornerNet-Saccade\'s crops are merged'):
+        Detector(SceneBackend()).predict(scene(TINY), results="device")
+    with pytest.raises(BackendError, match="device_postprocessing=True: a CornerNet-Saccade's crops are merged"):
+        Detector(SceneBackend(), device_postprocessing=True)
 
 
 def test_crops_of_many_images_share_batches():

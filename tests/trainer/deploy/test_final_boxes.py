@@ -50,7 +50,7 @@ def host(request, monkeypatch):
         pytest.skip("needs libcornernet_native: cmake -B build && cmake --build build")
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     rows=st.integers(1, 60),
     limit=st.integers(1, 30),
