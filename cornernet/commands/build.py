@@ -15,6 +15,8 @@ cornernet build model.onnx -o model.engine --profile 1x512x512,4x512x512,8x512x5
 cornernet build model.onnx -o model.engine --batches 1,8,16
 # standard operators only: the engine then needs no library of ours
 cornernet build model.onnx -o model.engine --plugins none
+# a CornerNet-Saccade that gives every box of the official code under --protocol official
+cornernet build saccade.onnx -o saccade.engine --float-canvases
 # without a GPU, for another machine's GPU (TensorRT-RTX)
 cornernet build model.onnx -o model.engine --target sm_89 --target sm_120
 """
