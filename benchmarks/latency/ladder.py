@@ -2,10 +2,11 @@
 
     python -m cornernet.benchmarks.latency.ladder -o benchmarks/results/ladder
     python -m cornernet.benchmarks.latency.ladder -o out --networks quickstart/run/best.safetensors,squeeze \\
-        --data quickstart/shapes --split test --calibrate pictures --price-per-hour 0.10
+        --data quickstart/shapes --split test --price-per-hour 0.10
 
 A network is a checkpoint, or a preset with random weights: what a layer costs does not depend on what it has learnt.
-Checkpoints get AP on --data for every step. Writes ladder.json and ladder.png, and prints the tables.
+Checkpoints get AP on --data for every step; int8 is calibrated, and its gate compares AP, on a split of its own.
+Writes ladder.json and ladder.png, and prints the tables.
 
 Each measurement is a process of its own, and the steps take turns: every round measures each of them once. ratio is
 the median over rounds of a step's time over that of "as published" in the same round.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -35,6 +37,7 @@ from cornernet.engine.machine import installed_versions, machine_facts
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
 from cornernet.engine.whole_file import write_text_whole
+from cornernet.export.calibration import MOST_PICTURES
 
 FORMAT = "cornernet-ladder/1"
 NETWORKS = ("tiny", "squeeze", "hourglass-104")
@@ -48,7 +51,7 @@ def climb(
     networks: Sequence[str],
     *,
     dataset: CocoDataset | None = None,
-    calibrate: Path | None = None,
+    calibrate: CocoDataset | None = None,
     rounds: int = 5,
     runs: int = 3,
     growth: Sequence[str] = (),
@@ -61,7 +64,7 @@ def climb(
     Args:
         networks: presets, or checkpoint files.
         dataset: AP of the checkpoints.
-        calibrate: folder of pictures for int8 of the checkpoints; None: that of the data set.
+        calibrate: what int8 of the checkpoints is calibrated on, and its gate compares AP on; None: drawn pictures.
         rounds, runs: processes per step, and timed runs in each after two that warm up.
         growth: names of those networks whose growth with pixels, batch and number of pictures is measured.
         price_per_hour: of this machine, any currency; adds the cost of a million pictures.
@@ -71,7 +74,7 @@ def climb(
         folder = Path(name)
         files = write_pictures(folder / "pictures")
         for network in networks:
-            stem, trained = prepare(network, folder, dataset, calibrate)
+            stem, trained = prepare(network, folder, calibrate)
             say(f"{stem.name}: files made")
             found.append(_measure(stem, trained, files, dataset, rounds, runs, growth, price_per_hour, steps, say))
     return {
@@ -82,9 +85,7 @@ def climb(
     }
 
 
-def prepare(
-    network: str, folder: Path, dataset: CocoDataset | None, calibrate: Path | None = None
-) -> tuple[Path, bool]:
+def prepare(network: str, folder: Path, calibrate: CocoDataset | None) -> tuple[Path, bool]:
     """The files of `ladder_steps.STEPS` for a preset or a checkpoint: their stem, and whether it is a checkpoint."""
     from cornernet.export.int8_export import export_int8
     from cornernet.export.onnx_export import export_onnx
@@ -102,8 +103,9 @@ def prepare(
     weights, card = load_checkpoint(checkpoint)
     export_onnx(weights, card, stem.with_suffix(".onnx"))
     int8 = stem.with_name(f"{stem.name}-int8.onnx")
-    if trained and dataset is not None:
-        export_int8(weights, card, int8, calibrate=calibrate or dataset.samples[0].path.parent, dataset=dataset)
+    if trained and calibrate is not None:
+        pictures = _copied(calibrate, folder / f"{stem.name}-calibrate")
+        export_int8(weights, card, int8, calibrate=pictures, dataset=calibrate)
     else:
         import onnx
 
@@ -111,6 +113,14 @@ def prepare(
         model = onnx.load(stem.with_suffix(".onnx"))
         write_quantised(quantise(model, [drawn_images(seed, 1, side, side) for seed in range(2)]), int8)
     return stem, trained
+
+
+def _copied(dataset: CocoDataset, folder: Path) -> Path:
+    """Pictures of one split alone: the folder that they lie in may hold others, those to score on."""
+    folder.mkdir()
+    for number, sample in enumerate(dataset.samples[:: -(-len(dataset) // MOST_PICTURES)]):
+        shutil.copyfile(sample.path, folder / f"{number}{sample.path.suffix}")
+    return folder
 
 
 def _measure(
@@ -200,7 +210,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--calibrate", type=Path, help="pictures for int8; not those of --data, or AP flatters")
+    parser.add_argument("--calibrate-split", default="val", help="of --data, for int8; not the one that is scored")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--price-per-hour", type=float)
@@ -210,7 +220,7 @@ def main(arguments: Sequence[str]) -> int:
         report = climb(
             given.networks.split(","),
             dataset=load_dataset(given.data, given.split) if given.data is not None else None,
-            calibrate=given.calibrate,
+            calibrate=load_dataset(given.data, given.calibrate_split) if given.data is not None else None,
             rounds=given.rounds,
             runs=given.runs,
             growth=given.growth.split(","),

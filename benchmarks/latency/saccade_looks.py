@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -38,7 +37,6 @@ from cornernet.engine.machine import machine_facts, summary
 from cornernet.engine.scoring.coco import CocoDataset
 from cornernet.engine.scoring.evaluation import evaluate
 from cornernet.engine.whole_file import write_text_whole
-from cornernet.export.calibration import MOST_PICTURES
 from cornernet.export.read_card import read_card
 
 FORMAT = "cornernet-saccade/1"
@@ -78,8 +76,7 @@ def measure(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_pictures(folder / "pictures")
-        pictures = None if calibrate is None else _copied(calibrate, folder / "calibrate")
-        stem, trained = prepare(network, folder, calibrate, pictures)
+        stem, trained = prepare(network, folder, calibrate)
         card = read_card(Path(network)) if trained else None
         say(f"{stem.name}: files made")
         rows = []
@@ -102,14 +99,6 @@ def measure(
         "rows": rows,
         "accuracy": accuracy,
     }
-
-
-def _copied(dataset: CocoDataset, folder: Path) -> Path:
-    """Pictures of one split alone: the folder that they lie in may hold others, those to score on."""
-    folder.mkdir()
-    for number, sample in enumerate(dataset.samples[:: -(-len(dataset) // MOST_PICTURES)]):
-        shutil.copyfile(sample.path, folder / f"{number}{sample.path.suffix}")
-    return folder
 
 
 def _compare(
