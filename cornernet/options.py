@@ -115,6 +115,10 @@ DatasetFolder = Annotated[
     Path, typer.Argument(help="Folder of a data set: COCO, Roboflow, YOLO (or its data.yaml), Pascal VOC.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Pictures the model gets at once.")]
+Threshold = Annotated[
+    str | None,
+    typer.Option(help="Lowest score that is kept; also per class, cat=.35,dog=.3. Default: the model's, else 0.3."),
+]
 ResizeRule = Annotated[
     str | None,
     typer.Option(

@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cornernet.options import BatchSize, CanvasSize, Mirror, ProtocolName, ResizeRule, parse_size
+from cornernet.options import (
+    BatchSize,
+    CanvasSize,
+    Mirror,
+    ProtocolName,
+    ResizeRule,
+    Threshold,
+    parse_size,
+    parse_threshold,
+)
 
 EXAMPLES = """
 cornernet cluster model.onnx photos -o found --workers 2
@@ -42,7 +51,7 @@ def run(
     size: CanvasSize = None,
     protocol: ProtocolName = "default",
     mirror: Mirror = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a box.")] = 0.0,
+    threshold: Threshold = None,
 ) -> None:
     """Write a row per picture: path, width, height, error, boxes, scores, labels, names.
 
@@ -72,7 +81,7 @@ def run(
             address=address,
             retry_errors=retry_errors,
             progress=advance,
-            score_threshold=threshold,
+            score_threshold=parse_threshold(threshold),
             **settings,
         )
     new = report.pictures - report.before

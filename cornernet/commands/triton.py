@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cornernet.options import CanvasSize, Mirror, ProtocolName, ResizeRule, parse_size
+from cornernet.options import CanvasSize, Mirror, ProtocolName, ResizeRule, Threshold, parse_size, parse_threshold
 
 EXAMPLES = """
 cornernet triton model.onnx -o repository
@@ -32,7 +32,7 @@ def run(
     size: CanvasSize = None,
     protocol: ProtocolName = "default",
     mirror: Mirror = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score of a box.")] = 0.0,
+    threshold: Threshold = None,
 ) -> None:
     """Write two models: NAME_network, the file as it is, and NAME, which reads pictures and gives final boxes.
 
@@ -61,7 +61,7 @@ def run(
         "size": parse_size(size),
         "protocol": protocol,
         "mirror": mirror,
-        "score_threshold": threshold,
+        "score_threshold": parse_threshold(threshold),
     }
     report = write_repository(
         model,

@@ -204,3 +204,17 @@ def test_the_command_does_the_same_in_a_file_system_of_fsspec_and_a_bad_model_is
     (tmp_path / "bad.onnx").write_bytes(b"x")
     with pytest.raises(BackendError, match=r"finished parts are kept: .*bad\.onnx: not an ONNX file"):
         predict_on_cluster(tmp_path / "bad.onnx", str(photos), str(tmp_path / "out2"))
+
+
+def test_the_command_leaves_the_thresholds_to_the_model_unless_others_are_asked_for(monkeypatch):
+    asked = []
+
+    def predict(*_, **settings):
+        asked.append(settings["score_threshold"])
+        return ray_job.JobReport(1, 0, 0)
+
+    monkeypatch.setattr(ray_job, "predict_on_cluster", predict)
+    for words in ([], ["--threshold", "0"], ["--threshold", "bright=.4"]):
+        result = CliRunner().invoke(app, ["cluster", "model.onnx", "photos", "-o", "out", *words])
+        assert result.exit_code == 0, result.output
+    assert asked == [None, 0, {"bright": 0.4}]

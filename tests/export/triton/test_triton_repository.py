@@ -240,3 +240,11 @@ def test_the_command_writes_it_again_and_again_but_over_nothing_of_others(model,
     assert result.exit_code == 1 and "was left alone" in result.stderr
     result = run(folder / "cornernet_network/1/model.onnx", "-o", folder)
     assert result.exit_code == 1 and "is an input" in result.stderr
+
+
+def test_a_served_model_has_its_own_thresholds_unless_others_are_asked_for(model, tmp_path):
+    for words, asked in (((), None), (("--threshold", 0), 0), (("--threshold", "bright=.4"), {"bright": 0.4})):
+        result = run(model, "-o", tmp_path / "repository", *words)
+        assert result.exit_code == 0, result.output
+        settings = json.loads(config(tmp_path / "repository/cornernet").parameters["settings"].string_value)
+        assert settings.get("score_threshold") == asked
