@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: quickstart test test-slow test-concurrent test-python test-lowest attack soak soak-starts lint docs bench gpu-check gpu-rehearse triton-check clean
+.PHONY: quickstart test test-slow test-concurrent test-python test-lowest test-tracking attack soak soak-starts lint docs bench gpu-check gpu-rehearse triton-check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version'
@@ -50,6 +50,12 @@ test-lowest:
 	mkdir -p build
 	sed -nE 's/^[^#]*"([a-z0-9-]+)(\[[a-z,]+\])?>=([0-9.]+).*/\1==\3.*/p' pyproject.toml > $(LOWEST)
 	$(MAKE) test-python CONSTRAINED='--constraint $(LOWEST)'
+
+# With the packages that draw and follow boxes: they bring an OpenCV of their own, so not beside ours.
+test-tracking:
+	$(PYTHON) -m venv --clear build/tracking
+	build/tracking/bin/python -m pip install --quiet '.[cpu,inspect,viz]' trackers pytest hypothesis
+	build/tracking/bin/pytest -q -p no:cacheprovider tests/engine/results/test_supervision.py
 
 # Hostile files by the thousand; a new SEED is a new attack. Findings and the table: build/attack/
 SEED ?= 0
