@@ -82,7 +82,7 @@ def test_a_pooling_function_with_two_outputs_inlines_to_the_nodes_of_two_functio
 
 def report(ratios):
     rows = [
-        {"runtime": runtime, "form": form, "ms": [10, 10 * ratio], "ratios": [ratio]}
+        {"runtime": runtime, "form": form, "ms": [10, 10 * ratio], "ratios": [ratio], "cpu_ratios": [ratio]}
         for (runtime, ratio), form in zip(ratios.items(), ["all"] * len(ratios))
     ]
     return {"models": [{"name": "m", "rows": rows}]}
