@@ -103,6 +103,12 @@ def test_the_graph_changes_for_a_gain_without_a_loss_only(ratios, end):
     assert verdict(report(ratios)).endswith(end)
 
 
+def test_a_gain_by_the_clock_that_the_processor_does_not_confirm_is_none():
+    measured = report({"A": 0.8})
+    measured["models"][0]["rows"][0]["cpu_ratios"] = [1.0]
+    assert "gains more than 2% in none" in verdict(measured)
+
+
 def test_the_command_writes_what_it_prints_and_says_what_is_no_model(micro_model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(fused_convolutions, "RUNTIMES", {"ONNX Runtime": ("onnxruntime", "fp32")})
     path = tmp_path / "fused.json"
