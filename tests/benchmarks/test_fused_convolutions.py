@@ -82,7 +82,7 @@ def test_a_pooling_function_with_two_outputs_inlines_to_the_nodes_of_two_functio
 
 def report(ratios):
     rows = [
-        {"runtime": runtime, "form": form, "ms": [10, 10 * ratio], "ratios": [ratio]}
+        {"runtime": runtime, "form": form, "ms": [10, 10 * ratio], "ratios": [ratio], "cpu_ratios": [ratio]}
         for (runtime, ratio), form in zip(ratios.items(), ["all"] * len(ratios))
     ]
     return {"models": [{"name": "m", "rows": rows}]}
@@ -101,6 +101,12 @@ def report(ratios):
 )
 def test_the_graph_changes_for_a_gain_without_a_loss_only(ratios, end):
     assert verdict(report(ratios)).endswith(end)
+
+
+def test_a_gain_by_the_clock_that_the_processor_does_not_confirm_is_none():
+    measured = report({"A": 0.8})
+    measured["models"][0]["rows"][0]["cpu_ratios"] = [1.0]
+    assert "gains more than 2% in none" in verdict(measured)
 
 
 def test_the_command_writes_what_it_prints_and_says_what_is_no_model(micro_model, tmp_path, capsys, monkeypatch):
