@@ -26,9 +26,11 @@ class Header:
     """Bytes that the decoder keeps beside the decoded picture."""
     work: int = 0
     """Bytes that the decoder writes or passes over, in the time one byte of a plain picture takes."""
+    refused: str = ""
+    """Why it must not be decoded, whatever its size."""
 
     def check(self, file_bytes: int, origin: str, max_pixels: int) -> None:
-        """Raise ImageError if the picture is empty, too large, or far too large for its file.
+        """Raise ImageError if the picture is refused, empty, too large, or far too large for its file.
 
         Memory and time must be bounded by what a file really holds. Beyond `max_pixels` two bounds hold, both with a
         floor that a blank 20-megapixel scan of any format passes, and growing with the file so that real content always
@@ -37,6 +39,8 @@ class Header:
             time: `work` <= 256 MiB + 64 times the file. That is a blank RGBA picture of 67 million pixels.
         """
         height, width, pixels = self.height, self.width, self.height * self.width
+        if self.refused:
+            raise ImageError(f"{origin}: {self.refused}")
         if height < 1 or width < 1:
             raise ImageError(f"{origin}: {width}x{height} pixels; nothing to look at")
         if pixels > max_pixels:

@@ -68,7 +68,12 @@ def read(data: bytes) -> Header | None:
     work = across * down * parts * pixel_bytes + parts * (_WORK_PER_STRIP if quick else _WORK_PER_SLOW_STRIP)
     if first(_COMPRESSION, 1) in _JPEG:
         work += data.count(b"\xff\xda") * across * down * samples // 4
-    return Header(height, width, held=across * down * (4 + pixel_bytes), work=work)
+    # OpenCV 4 makes pictures of them that show nothing, OpenCV 5 reads none.
+    bits = first(_BITS, 1)
+    refused = (
+        f"a TIFF of {bits} bits a sample; expected grey levels of 8 or 16. Scale and save it so." if bits > 16 else ""
+    )
+    return Header(height, width, held=across * down * (4 + pixel_bytes), work=work, refused=refused)
 
 
 def _tags(data: bytes, order: str) -> dict[int, _Array] | None:

@@ -129,10 +129,20 @@ def test_directories_and_globs_become_sorted_files(tmp_path):
     assert [path.name for path in expand_sources(str(tmp_path / "**" / "a.*"))] == ["a.jpg"]
 
 
-def test_a_picture_that_opencv_cannot_read_is_not_called_truncated_only(tmp_path):
-    cv2.imwrite(str(tmp_path / "depth.tiff"), np.zeros((8, 8, 3), np.float32))
-    with pytest.raises(ImageError, match="or of a kind OpenCV cannot read"):
+@pytest.mark.parametrize("depth", [np.float32, np.float64, np.int32])
+def test_a_tiff_of_measurements_is_no_picture_in_any_opencv(tmp_path, depth):
+    assert cv2.imwrite(str(tmp_path / "depth.tiff"), np.zeros((8, 8), depth))
+    with pytest.raises(
+        ImageError, match=r"depth.tiff: a TIFF of (32|64) bits a sample; expected grey levels of 8 or 16"
+    ):
         read_image(tmp_path / "depth.tiff")
+
+
+def test_a_picture_that_opencv_cannot_read_is_not_called_truncated_only(monkeypatch):
+    data = encode(noise(), ".png")
+    monkeypatch.setattr(cv2, "imdecode", lambda content, how: None)
+    with pytest.raises(ImageError, match="or of a kind OpenCV cannot read"):
+        read_image(data)
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
