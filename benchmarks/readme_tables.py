@@ -55,10 +55,6 @@ def render_ladder() -> str:
     text = ""
     if (RESULTS / "ladder/ladder.json").exists():
         text += f"\n{render_report(_read('ladder/ladder.json'))}\n![the ladder](results/ladder/ladder.png)\n"
-    if (RESULTS / "ladder/since.json").exists():
-        text += (
-            f"\nSince int8 takes in the first layer of each heatmap:\n\n{render_report(_read('ladder/since.json'))}\n"
-        )
     measured = (
         ("operator_times.json", operator_times.render),
         ("session_options.json", session_options.render),

@@ -210,7 +210,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--calibrate-split", default="val", help="of --data, for int8; not the one that is scored")
+    parser.add_argument("--calibrate-split", default="train", help="of --data, for int8; not the one that is scored")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--price-per-hour", type=float)
