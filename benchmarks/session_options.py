@@ -47,7 +47,7 @@ CHANGES: dict[str, Callable[[Any], None]] = {
     "as chosen": lambda _: None,
     "threads spin": _set("session.intra_op.allow_spinning", "1"),
     "no arena": _turn("enable_cpu_mem_arena", False),
-    "no memory plan": _turn("enable_mem_pattern", False),
+    "memory plan": _turn("enable_mem_pattern", True),
     "IO binding": lambda _: None,
 }
 """Name -> what it does to the `SessionOptions` that the backend has made."""
