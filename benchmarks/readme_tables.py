@@ -17,6 +17,7 @@ from cornernet.benchmarks import (
     opening_memory,
     operator_times,
     pipeline,
+    plain_runtimes,
     session_options,
 )
 from cornernet.benchmarks.latency import saccade_looks
@@ -58,6 +59,7 @@ def render_ladder() -> str:
     measured = (
         ("operator_times.json", operator_times.render),
         ("session_options.json", session_options.render),
+        ("plain_runtimes.json", plain_runtimes.render),
         ("fused_convolutions.json", fused_convolutions.render),
         ("opening_memory.json", opening_memory.render),
     )
