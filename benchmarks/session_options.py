@@ -35,12 +35,8 @@ FILES = 16
 BATCH = 8
 
 
-def _set(*entries: str) -> Callable[[Any], None]:
-    def change(options: Any) -> None:
-        for key, value in zip(entries[::2], entries[1::2], strict=True):
-            options.add_session_config_entry(key, value)
-
-    return change
+def _set(key: str, value: str) -> Callable[[Any], None]:
+    return lambda options: options.add_session_config_entry(key, value)
 
 
 def _turn(name: str, value: bool) -> Callable[[Any], None]:
@@ -49,8 +45,8 @@ def _turn(name: str, value: bool) -> Callable[[Any], None]:
 
 CHANGES: dict[str, Callable[[Any], None]] = {
     "as chosen": lambda _: None,
-    "threads spin": _set("session.intra_op.allow_spinning", "1"),
-    "threads spin within a run": _set("session.intra_op.allow_spinning", "1", "session.force_spinning_stop", "1"),
+    "threads spin after a run too": _set("session.force_spinning_stop", "0"),
+    "threads never spin": _set("session.intra_op.allow_spinning", "0"),
     "no arena": _turn("enable_cpu_mem_arena", False),
     "memory plan": _turn("enable_mem_pattern", True),
     "IO binding": lambda _: None,

@@ -79,8 +79,8 @@ class OnnxRuntimeBackend:
             raise BackendError(str(problem))
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        # Threads that wait by spinning take the cores from those that read and post-process the neighbouring batches.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that spin on after a run take cores from those that read and post-process the neighbouring batches.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         # A plan of one shape's memory is kept beside the arena: a quarter of the whole, and no faster.
         options.enable_mem_pattern = False
         options.add_session_config_entry(
