@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,8 @@ class OnnxRuntimeBackend:
     Args:
         path: the .onnx file.
         providers: ONNX Runtime execution providers in order of preference; default CUDA if there is one, then the CPU.
-        threads: of one operator; default one per core.
+        threads: of one operator; default one per core. They wait by spinning while a run lasts, unless the environment
+            says OMP_WAIT_POLICY=passive, for machines whose cores several processes share.
 
     Raises:
         ModelError: not an ONNX file, corrupted, without model card, other inputs and outputs than the contract's, or
@@ -81,6 +83,8 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         # Threads that spin on after a run take cores from those that read and post-process the neighbouring batches.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if os.environ.get("OMP_WAIT_POLICY", "").lower() == "passive":  # several processes share the cores
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A plan of one shape's memory is kept beside the arena: a quarter of the whole, and no faster.
         options.enable_mem_pattern = False
         options.add_session_config_entry(

@@ -1,5 +1,7 @@
 """ONNX Runtime behind the Backend protocol, and the mixtures of packages that break it."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from fake_backends import make_card, picture, write_onnx
@@ -110,3 +112,20 @@ def test_two_opencv_wheels_are_diagnosed(monkeypatch):
 def test_a_sound_installation_has_no_problems(monkeypatch):
     pretend(monkeypatch, "onnxruntime-gpu", "opencv-python-headless")
     assert installation.problems() == []
+
+
+@pytest.mark.parametrize(("policy", "spins"), [("", None), ("passive", "0"), ("PASSIVE", "0"), ("active", None)])
+def test_threads_do_not_spin_where_the_environment_says_so(model, monkeypatch, policy, spins):
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    given: dict[str, str] = {}
+    open_it = OnnxRuntimeBackend._open
+
+    def open_and_look(backend, options, providers):
+        for key in ("session.intra_op.allow_spinning", "session.force_spinning_stop"):
+            with contextlib.suppress(RuntimeError):
+                given[key] = options.get_session_config_entry(key)
+        return open_it(backend, options, providers)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_open", open_and_look)
+    OnnxRuntimeBackend(model).close()
+    assert given.get("session.intra_op.allow_spinning") == spins and given["session.force_spinning_stop"] == "1"
