@@ -182,7 +182,7 @@ def test_opening_a_file_of_many_layers_takes_little_more_than_its_size(tmp_path,
     shapes = [(wide, narrow, 3, 3) for narrow, wide in itertools.pairwise(channels)]
     weights = {f"{name}_weight": shape for name, shape in zip(names, shapes)}
     large = written(tmp_path / "large.onnx", layers, weights)
-    # OpenVINO's pages go back when the thread gets its turn. Older ONNX Runtimes keep the weights beside the packed ones.
+    # OpenVINO's pages go back when the thread has its turn. Older ONNX Runtimes keep weights beside the packed ones.
     old = tuple(map(int, ort.__version__.split(".")[:2])) < (1, 32)
     limit = (1.7 if runtime == "openvino" else 2.3 if old else 1.3) * large.stat().st_size
     peaks: list[int] = []
