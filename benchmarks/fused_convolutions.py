@@ -8,8 +8,6 @@ are one, with one activation, and its channels are split again: canvas after can
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -24,12 +22,11 @@ import onnx
 import onnx.numpy_helper
 
 from cornernet.benchmarks.latency.pictures import draw_picture
+from cornernet.benchmarks.model_command import run_command
 from cornernet.benchmarks.opening_memory import RUNTIMES
 from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.backends.open import Precision, Runtime, open_backend
-from cornernet.engine.errors import CornerNetError
 from cornernet.engine.machine import machine_facts
-from cornernet.engine.whole_file import write_text_whole
 from cornernet.export.parse_network import read_onnx
 
 SIDE = 511
@@ -231,23 +228,10 @@ def verdict(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command of the module's docstring; exit code 1 with a sentence if something cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m cornernet.benchmarks.fused_convolutions", description=__doc__)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--side", type=int, default=SIDE, help="of the canvas [px]")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        report = measure(given.models, rounds=given.rounds, runs=given.runs, side=given.side)
-        if given.json is not None:
-            write_text_whole(given.json, json.dumps(report, indent=1) + "\n")
-    except (CornerNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(render(report))
-    return 0
+    """The command of the module's docstring."""
+    return run_command(
+        "cornernet.benchmarks.fused_convolutions", __doc__, measure, render, arguments, side=SIDE, rounds=3, runs=3
+    )
 
 
 if __name__ == "__main__":

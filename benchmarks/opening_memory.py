@@ -2,13 +2,11 @@
 
     python -m cornernet.benchmarks.opening_memory squeeze hourglass-104 --json opening_memory.json
 
-A model is an ONNX file, or a preset with random weights. `python -m cornernet.benchmarks.opening_memory RUNTIME FILE
---here` opens one in this process and prints a line of JSON; the command runs that. Linux alone counts such peaks.
+A model is an ONNX file, or a preset with random weights, opened in a process of its own. Linux alone counts such peaks.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import sys
@@ -18,16 +16,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cornernet.engine.errors import BackendError, CornerNetError
+from cornernet.engine.errors import BackendError
 
 if TYPE_CHECKING:
     from cornernet.engine.backends.open import Precision, Runtime
 
+MODULE = "cornernet.benchmarks.opening_memory"
 RUNTIMES: dict[str, tuple[Runtime, Precision]] = {
     "ONNX Runtime": ("onnxruntime", "fp32"),
     "OpenVINO": ("openvino", "fp32"),
     "OpenVINO, bf16": ("openvino", "bf16"),
 }
+"""Name -> our `runtime` and `precision`."""
 
 
 def measure(models: Sequence[str]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def measure(models: Sequence[str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             path = exported(model, Path(folder))
             for runtime in RUNTIMES:
-                memory = in_process("cornernet.benchmarks.opening_memory", runtime, path, ["--here"], limit_s=600)
+                memory = in_process(MODULE, runtime, path, [], limit_s=600)
                 found.append({"name": path.stem, "file": path.stat().st_size, "runtime": runtime, **memory})
     return {"machine": machine_facts(), "openings": found}
 
@@ -55,16 +55,20 @@ def open_here(runtime: str, path: Path) -> dict[str, float]:
     from cornernet.engine.backends.open import open_backend
 
     importlib.import_module(f"cornernet.engine.backends.{name}")
-    imports = _bytes("VmHWM")
+    imports = counted_bytes("VmHWM")
     start = time.perf_counter()
     backend = open_backend(path, runtime=name, precision=precision, device="cpu")
     seconds = time.perf_counter() - start
-    found = {"imports": imports, "peak": _bytes("VmHWM"), "kept": _bytes("VmRSS"), "seconds": seconds}
+    found = {"imports": imports, "peak": counted_bytes("VmHWM"), "kept": counted_bytes("VmRSS"), "seconds": seconds}
     backend.close()
     return found
 
 
-def _bytes(field: str) -> int:
+def counted_bytes(field: str) -> int:
+    """VmHWM: the most memory that this process had so far, without its parent's as in `getrusage`; VmRSS: what it has.
+
+    Raises BackendError where the system does not count them.
+    """
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError as error:
@@ -90,28 +94,15 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The commands of the module's docstring; exit code 1 with a sentence if something cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m cornernet.benchmarks.opening_memory", description=__doc__)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        if given.here:
-            runtime, path = given.models
-            print(json.dumps(open_here(runtime, Path(path))))
-            return 0
-        report = measure(given.models)
-        if given.json is not None:
-            from cornernet.engine.whole_file import write_text_whole
+    """The command of the module's docstring."""
+    from cornernet.benchmarks.model_command import run_command
 
-            write_text_whole(given.json, json.dumps(report, indent=1) + "\n")
-    except (CornerNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(render(report))
-    return 0
+    return run_command(MODULE, __doc__, measure, render, arguments)
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1] in RUNTIMES:
+        runtime, file = sys.argv[1:]
+        print(json.dumps(open_here(runtime, Path(file))))
+        sys.exit(0)
     sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,6 @@ A model is an ONNX file, or a preset with random weights. Times are ONNX Runtime
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from cornernet.benchmarks.latency.pictures import draw_picture
+from cornernet.benchmarks.model_command import run_command
 from cornernet.benchmarks.untrained_models import exported
-from cornernet.engine.errors import CornerNetError, ModelError
+from cornernet.engine.errors import ModelError
 from cornernet.engine.machine import machine_facts
-from cornernet.engine.whole_file import write_text_whole
 
 SIDE = 511
 CONVOLUTIONS = ("Conv", "ConvTranspose", "FusedConv")
@@ -88,22 +87,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command of the module's docstring; exit code 1 with a sentence if something cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m cornernet.benchmarks.operator_times", description=__doc__)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--side", type=int, default=SIDE, help="of the canvas [px]")
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        report = measure(given.models, runs=given.runs, side=given.side)
-        if given.json is not None:
-            write_text_whole(given.json, json.dumps(report, indent=1) + "\n")
-    except (CornerNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(render(report))
-    return 0
+    """The command of the module's docstring."""
+    return run_command("cornernet.benchmarks.operator_times", __doc__, measure, render, arguments, side=SIDE, runs=10)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the median over rounds of our time over the plain one of the same round.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -23,22 +22,16 @@ import numpy as np
 
 from cornernet.benchmarks.latency.ladder_steps import in_process
 from cornernet.benchmarks.latency.pictures import draw_picture
+from cornernet.benchmarks.model_command import run_command
+from cornernet.benchmarks.opening_memory import RUNTIMES
 from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.backends.open import open_backend
-from cornernet.engine.errors import CornerNetError
 from cornernet.engine.machine import machine_facts
-from cornernet.engine.whole_file import write_text_whole
 
 MODULE = "cornernet.benchmarks.plain_runtimes"
 SIDE = 511
 WARM_UPS = 2
 Run = Callable[[np.ndarray], Any]
-RUNTIMES = {
-    "ONNX Runtime": ("onnxruntime", "fp32"),
-    "OpenVINO": ("openvino", "fp32"),
-    "OpenVINO, bf16": ("openvino", "bf16"),
-}
-"""Name -> our `runtime` and `precision`."""
 
 
 def measure(models: Sequence[str], *, rounds: int = 5, runs: int = 5, side: int = SIDE) -> dict[str, Any]:
@@ -76,7 +69,7 @@ def time_run(runtime: str, file: Path, way: str, side: int, runs: int) -> float:
 
 def _ours(runtime: str, file: Path) -> Run:
     ours, precision = RUNTIMES[runtime]
-    return open_backend(file, runtime=ours, precision=precision, device="cpu").run  # type: ignore[arg-type]
+    return open_backend(file, runtime=ours, precision=precision, device="cpu").run
 
 
 def _plain(runtime: str, file: Path) -> Run:
@@ -115,23 +108,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command of the module's docstring; exit code 1 with a sentence if something cannot be measured."""
-    parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--side", type=int, default=SIDE, help="of the canvas [px]")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--runs", type=int, default=5, help="in each process")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        report = measure(given.models, rounds=given.rounds, runs=given.runs, side=given.side)
-        if given.json is not None:
-            write_text_whole(given.json, json.dumps(report, indent=1) + "\n")
-    except (CornerNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(render(report))
-    return 0
+    """The command of the module's docstring."""
+    return run_command(MODULE, __doc__, measure, render, arguments, side=SIDE, rounds=5, runs=5)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ turns: every round measures each of them once. Shown are medians over rounds.
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -23,11 +21,11 @@ import numpy as np
 
 from cornernet.benchmarks.latency.ladder_steps import in_process
 from cornernet.benchmarks.latency.pictures import draw_picture, write_pictures
+from cornernet.benchmarks.model_command import run_command
+from cornernet.benchmarks.opening_memory import counted_bytes
 from cornernet.benchmarks.untrained_models import exported
 from cornernet.engine.detector import Detector
-from cornernet.engine.errors import CornerNetError
 from cornernet.engine.machine import machine_facts
-from cornernet.engine.whole_file import write_text_whole
 
 MODULE = "cornernet.benchmarks.session_options"
 SIDE = 511
@@ -118,17 +116,8 @@ def measure_change(change: str, file: Path, pictures: Path, side: int, runs: int
         "ms": median(wall),
         "cpu_ms": median(cpu),
         "images_per_s": images_per_s,
-        "peak_mib": _peak_mib(),
+        "peak_mib": counted_bytes("VmHWM") / 2**20,
     }
-
-
-def _peak_mib() -> float:
-    """Of this process alone: what `getrusage` says begins with its parent's, where Linux started it."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
-    except (OSError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def render(report: Mapping[str, Any]) -> str:
@@ -151,23 +140,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command of the module's docstring; exit code 1 with a sentence if something cannot be measured."""
-    parser = argparse.ArgumentParser(prog="python -m cornernet.benchmarks.session_options", description=__doc__)
-    parser.add_argument("models", nargs="+")
-    parser.add_argument("--side", type=int, default=SIDE, help="of the canvas [px]")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=5, help="in each process")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        report = measure(given.models, rounds=given.rounds, runs=given.runs, side=given.side)
-        if given.json is not None:
-            write_text_whole(given.json, json.dumps(report, indent=1) + "\n")
-    except (CornerNetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(render(report))
-    return 0
+    """The command of the module's docstring."""
+    return run_command(MODULE, __doc__, measure, render, arguments, side=SIDE, rounds=3, runs=5)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ def corner_soft_nms(
     """boxes (N, D, 4) [px, canvas], scores (N, D) best first, labels (N, D), counts (N,), see CornerPairs; placements
     (N, 9) float32 and rules as the kernel has them (plugins/kernels/corner_soft_nms.h). Ties: the lower row."""
     given = boxes, scores, labels, counts, placements
-    settings = rules._replace(method=None)._asdict() | {"method": SOFT_NMS[rules.method]}
-    return FinalBatch(*torch.ops.cornernet.corner_soft_nms(*given, **settings))
+    limit, method, *others = rules
+    return FinalBatch(*torch.ops.cornernet.corner_soft_nms(*given, limit, SOFT_NMS[method], *others))
 
 
 def image_boxes(boxes: Tensor, placements: Tensor) -> Tensor:
@@ -117,18 +117,7 @@ corner_soft_nms_operator = torch.library.custom_op(
 
 @corner_soft_nms_operator.register_fake
 def _(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    counts: Tensor,
-    placements: Tensor,
-    limit: int,
-    method: int,
-    sigma: float,
-    iou_threshold: float,
-    min_score: float,
-    iou_pixel: int,
-    drop_empty: bool,
+    boxes: Tensor, scores: Tensor, labels: Tensor, counts: Tensor, placements: Tensor, limit: int, *rules: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     slots = (scores.shape[0], limit)
     return boxes.new_empty((*slots, 4)), scores.new_empty(slots), labels.new_empty(slots), torch.empty_like(counts)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cornernet.engine.backends.finishing import NmsRules
 from cornernet.plugins import library_path
 from cornernet.plugins.launchers import SOFT_NMS, LaunchError, Launchers
 from cornernet.trainer.deploy import decode, final_boxes
@@ -209,31 +210,10 @@ def register(kernels: KernelOperators, device_type: str) -> None:
 
     @final_boxes.corner_soft_nms_operator.register_kernel(device_type)
     @on_its_device
-    def _(
-        boxes: Tensor,
-        scores: Tensor,
-        labels: Tensor,
-        counts: Tensor,
-        placements: Tensor,
-        limit: int,
-        method: int,
-        sigma: float,
-        iou_threshold: float,
-        min_score: float,
-        iou_pixel: int,
-        drop_empty: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        (name,) = (name for name, number in SOFT_NMS.items() if number == method)
-        return kernels.soft_nms(
-            (boxes, scores, labels, counts, placements),
-            limit,
-            method=name,
-            sigma=sigma,
-            iou_threshold=iou_threshold,
-            min_score=min_score,
-            iou_pixel=iou_pixel,
-            drop_empty=drop_empty,
-        )
+    def _(*given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        tensors, (limit, number, *others) = given[:5], given[5:]
+        (method,) = (name for name, its_number in SOFT_NMS.items() if its_number == number)
+        return kernels.soft_nms(tensors, limit, method=method, **dict(zip(NmsRules._fields[2:], others, strict=True)))
 
 
 @cache
