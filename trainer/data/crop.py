@@ -155,7 +155,8 @@ def boxes_in_crop(boxes: np.ndarray, image: tuple[int, int], crop: Crop, *, side
     found = clipped.astype(np.float32)  # what is narrower than its numbers are exact is gone too
     kept = np.flatnonzero((_sides(moved) > 0).all(axis=1) & (_sides(found) > 0).all(axis=1))
     visible = (_sides(clipped[kept]) / (crop.scale * _sides(boxes[kept]))).prod(axis=1)
-    return CropBoxes(found[kept], kept, visible)
+    # A box of next to no extent is moved to where numbers are coarser, and seems to grow.
+    return CropBoxes(found[kept], kept, np.minimum(visible, 1))
 
 
 def mirrored(boxes: np.ndarray, side: int, config: CropConfig) -> np.ndarray:

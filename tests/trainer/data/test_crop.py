@@ -3,7 +3,7 @@
 import numpy as np
 import oracles_saccade_training as oracles
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cornernet.trainer.data.crop import (
@@ -99,6 +99,14 @@ objects = st.lists(st.tuples(*[st.floats(-0.2, 1.2)] * 4), max_size=6)
     side=st.sampled_from([255, 127]),
     window=st.sampled_from(["whole", "official"]),
     free=st.sampled_from([0.0, 0.5]),
+)
+@example(
+    image=(20, 20),
+    shares=[(0.0, 0.0, 1.0, 2.0**-23), (0.0, 0.0, 0.5, 0.5939810820102585)],
+    seed=0,
+    side=255,
+    window="whole",
+    free=0.0,
 )
 def test_a_crop_shows_its_object_at_a_length_of_its_size_class(image, shares, seed, side, window, free):
     corners = np.sort(np.array(shares).reshape(-1, 2, 2), axis=1).reshape(-1, 4)
