@@ -114,7 +114,7 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     def place(image: tuple[int, int], resized: tuple[int, int], area: bool) -> None:
         pixels = np.random.default_rng(4).integers(0, 256, (*image, 3), dtype=np.uint8)
         names = ("rows", "columns", "resized_rows", "resized_columns", "shown_rows", "shown_columns")
-        view = dict(zip(names, (*image, *resized, *resized)), pixels=0, top=1, left=2, mirrored=1, area=area)
+        view = dict(zip(names, (*image, *resized, *resized)), pixels=0, top=1, left=2, mirrored=1, scaling=int(area))
         (canvas,) = emulated_placing.place(kernels, pixels, [view], (resized[0] + 3, resized[1] + 4), (7, 8, 9))
         wanted = np.empty_like(canvas)
         wanted[:] = (7, 8, 9)

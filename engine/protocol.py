@@ -19,7 +19,7 @@ class SaccadeRules:
     """The decisions that only a CornerNet-Saccade needs, numbered as in the description of CornerNet-Lite's code.
 
     whole_levels: canvases are uint8. False: float32, never rounded, which gives every official box back: .onnx files,
-        weights on a CPU, engines of `cornernet build --float-canvases`. Elsewhere they are rounded, by half a grey
+        weights in PyTorch, engines of `cornernet build --float-canvases`. Elsewhere they are rounded, by half a grey
         level at most, and a warning says so.
     exact_affine: Q1. Boxes go back by what the resize did; False: by the asked scale, up to 2.5 px off at the far edge.
     full_window: Q2. Windows of `side / scale` pixels on all of the canvas; False: whole pixels, rounded down, so that

@@ -11,6 +11,7 @@ from pathlib import Path
 TYPES = {"float32": 0, "float16": 1, "bfloat16": 2}
 LAYOUTS = {"planes": 0, "channels_last_8": 1}
 CORNERS = {"top_left": 0, "bottom_right": 1}
+SCALINGS = {"bilinear": 0, "areas": 1, "bilinear_floats": 2}
 SOFT_NMS = {None: 0, "gaussian": 1, "linear": 2, "hard": 3}
 
 _address, _int = ctypes.c_void_p, ctypes.c_int32
@@ -23,7 +24,7 @@ class View(ctypes.Structure):
         ("pixels", _address),
         *((name, ctypes.c_int64) for name in ("row_stride", "pixel_stride", "channel_stride")),
         *((name, _int) for name in ("rows", "columns", "resized_rows", "resized_columns", "top", "left")),
-        *((name, _int) for name in ("shown_rows", "shown_columns", "mirrored", "area")),
+        *((name, _int) for name in ("shown_rows", "shown_columns", "mirrored", "scaling")),
     )
 
 
@@ -35,6 +36,10 @@ _SIGNATURES = {
     "cornernet_corner_group": (_int, [_address] * 3 + [_int] * 3 + [ctypes.c_float, _int, _address]),
     "cornernet_corner_group_workspace": (ctypes.c_size_t, [_int] * 2),
     "cornernet_place_views": (_int, [ctypes.POINTER(View), _int, _address, _int, _int, ctypes.c_char_p, _address]),
+    "cornernet_place_float_views": (
+        _int,
+        [ctypes.POINTER(View), _int, _address, *[_int] * 3, ctypes.c_char_p, _address],
+    ),
     "cornernet_device_of": (_int, [_address]),
     "cornernet_corner_soft_nms": (_int, [_address] * 2 + [_int] * 4 + [ctypes.c_float] * 4 + [_int, _address]),
     "cornernet_cuda_version": (_int, []),
@@ -197,6 +202,22 @@ class Launchers:
         """canvases: address of (len(views), *size, 3) uint8. fill: three values in the canvas's channel order."""
         self._call(
             "cornernet_place_views", (View * len(views))(*views), len(views), canvases, *size, bytes(fill), stream
+        )
+
+    def place_float_views(
+        self,
+        views: Sequence[View],
+        canvases: int,
+        size: tuple[int, int],
+        fill: Sequence[int],
+        *,
+        whole: bool,
+        stream: int = 0,
+    ) -> None:
+        """The same with canvases of float32, rounded as uint8 is if `whole`."""
+        described = (View * len(views))(*views)
+        self._call(
+            "cornernet_place_float_views", described, len(views), canvases, *size, whole, bytes(fill), stream
         )
 
     def device_of(self, address: int) -> int | None:

@@ -17,14 +17,27 @@ def own(kernels: Kernels, address: int, size: int, device: int = 0) -> None:
     function(address, size, device)
 
 
-def place(kernels: Kernels, pixels: np.ndarray, views: list[dict], size: tuple[int, int], fill=(0, 0, 0)) -> np.ndarray:
-    """Canvases (n, *size, 3). `pixels` and strides of the views count within `pixels`; a missing stride is dense."""
+def place(
+    kernels: Kernels,
+    pixels: np.ndarray,
+    views: list[dict],
+    size: tuple[int, int],
+    fill=(0, 0, 0),
+    *,
+    dtype: type = np.uint8,
+    whole: bool = True,
+) -> np.ndarray:
+    """Canvases (n, *size, 3) of `dtype`. `pixels` and strides of the views count within `pixels`; a missing stride is
+    dense."""
     base = kernels.put(pixels)
-    room = kernels.room((len(views), *size, 3), np.uint8)
+    room = kernels.room((len(views), *size, 3), dtype)
     dense = {"channel_stride": 1, "pixel_stride": 3}
-    whole = [dense | {"row_stride": 3 * view["columns"]} | view for view in views]
-    described = [View(**view | {"pixels": base + view["pixels"]}) for view in whole]
-    kernels.launchers.place_views(described, room[0], size, fill, stream=kernels.stream)
+    complete = [dense | {"row_stride": 3 * view["columns"]} | view for view in views]
+    described = [View(**view | {"pixels": base + view["pixels"]}) for view in complete]
+    if dtype == np.uint8:
+        kernels.launchers.place_views(described, room[0], size, fill, stream=kernels.stream)
+    else:
+        kernels.launchers.place_float_views(described, room[0], size, fill, whole=whole, stream=kernels.stream)
     result = kernels.result(room)
     kernels.memory.free_all()
     return result

@@ -47,6 +47,24 @@ def bilinear(image: np.ndarray, resized: tuple[int, int], *, of_areas: bool = Fa
     return np.clip((down + 2) >> 2, 0, 255).astype(np.uint8)
 
 
+def bilinear_floats(image: np.ndarray, resized: tuple[int, int]) -> np.ndarray:
+    """cv2.resize of (H, W, 3) float32 as it is done by IPP: multiplications are fused with additions."""
+
+    def mixed(first, second, share):  # in double, which holds the product whole
+        return (first + (second - first).astype(float) * share).astype(f32)
+
+    def between(size, length):
+        position = np.maximum((np.arange(length) + 0.5) * (size / length) - 0.5, 0)
+        low = np.minimum(position.astype(int), size - 1)
+        return low, np.minimum(low + 1, size - 1), (position - low).astype(f32)
+
+    above, below, down = between(image.shape[0], resized[0])
+    left, right, along = between(image.shape[1], resized[1])
+    pixels = image.astype(f32)
+    rows = mixed(pixels[:, left], pixels[:, right], along[:, None])
+    return mixed(rows[above], rows[below], down[:, None, None])
+
+
 def covers(size: int, resized: int) -> list[list[tuple[int, np.float32]]]:
     """For each pixel along an axis: what it covers in the source, and how much of it is each."""
     scale, found = _scale(size, resized), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import shutil
 import threading
@@ -12,6 +13,8 @@ from emulated_placing import own
 from emulation import HostMemory, Kernels, built_emulation
 
 from cornernet.engine.backends.placing import check_device, launch
+from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.reading.views import ViewPlan
 
 needs_opencv_bits = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"), reason="OpenCV rounds in another way on this processor"
@@ -22,6 +25,11 @@ def emulated_kernels() -> Kernels:
     if shutil.which("g++") is None:
         pytest.skip("needs g++ to compile the kernels for the CPU")
     return Kernels(built_emulation(), HostMemory())
+
+
+def plan_of(card) -> ViewPlan:
+    """How a card's images are placed that nobody has settings for."""
+    return ViewPlan(card, DEFAULT, fit=None, scales=(1.0,), mirror=False)
 
 
 class OnDevice:
@@ -56,6 +64,7 @@ class PlacesViews:
     def __init__(self, kernels: Kernels, backend) -> None:
         self.backend, self._launchers = backend, kernels.launchers
         self.card, self.name, self.run, self.close = backend.card, backend.name, backend.run, backend.close
+        self.takes_float = getattr(backend, "takes_float", False)
         self.packed = []
 
     def check_image(self, image) -> None:
@@ -74,9 +83,10 @@ class PlacesViews:
 
     def _place(self, packed) -> np.ndarray:
         self.packed.append(packed)
-        canvases = np.empty(packed.shape, np.uint8)
+        canvases = np.empty(packed.shape, np.float32 if self.takes_float else np.uint8)
         address = canvases.ctypes.data
-        launch(self._launchers, packed, uploaded=packed.memory.ctypes.data, canvases=address, stream=0)
+        uploaded = packed.memory.ctypes.data
+        launch(self._launchers, packed, uploaded=uploaded, canvases=address, dtype=canvases.dtype, stream=0)
         return canvases
 
 
@@ -92,12 +102,20 @@ class OnStream:
         self._launchers, self._cuda, self._check = launchers, cuda, writes_to_device
 
     def place_views(self, views, canvases, size, fill, *, stream) -> None:
+        place = functools.partial(self._launchers.place_views, views, canvases, size, fill)
+        self._enqueue(place, canvases, len(views) * size[0] * size[1] * 3, stream)
+
+    def place_float_views(self, views, canvases, size, fill, *, whole, stream) -> None:
+        place = functools.partial(self._launchers.place_float_views, views, canvases, size, fill, whole=whole)
+        self._enqueue(place, canvases, len(views) * size[0] * size[1] * 3 * 4, stream)
+
+    def _enqueue(self, place, canvases, size, stream) -> None:
         if self._check:
-            self._cuda.bytes_at(canvases, len(views) * size[0] * size[1] * 3)
+            self._cuda.bytes_at(canvases, size)
 
         def run() -> None:
             with self._one:
-                self._launchers.place_views(views, canvases, size, fill)
+                place()
 
         self._cuda.enqueue(stream, run)
 

@@ -134,3 +134,11 @@ def scene(*objects, height=480, width=640):
     for x1, y1, x2, y2, bright in objects:
         image[y1:y2, x1:x2] = bright
     return image
+
+
+def same(first, second):
+    """Results of the same images."""
+    assert [found.error for found in first] == [found.error for found in second]
+    for one, other in zip(first, second, strict=True):
+        for field in ("boxes", "scores", "labels", "image_size"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))

@@ -200,8 +200,6 @@ def places_views(backend: Backend) -> bool:
 def check_device_preprocessing(asked: object, backend: Backend) -> None:
     """Raise TypeError if `asked` is not True or False, BackendError if it is True and it cannot be done."""
     flag("device_preprocessing", asked)
-    if asked and backend.card.saccade is not None:
-        raise BackendError("device_preprocessing=True: a CornerNet-Saccade's views and crops are cut on the host.")
     if asked and not places_views(backend):
         raise BackendError(
             f"device_preprocessing=True: {backend.name} places no images on its device. TensorRT engines, weights "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,13 @@ log = logging.getLogger("cornernet.placing")
 class Placer:
     """Memory for images on their way, on one stream. It grows with the largest batch, and is kept.
 
-    lent: page-locked memory that callers may hand in; what lies elsewhere is copied once more.
+    lent: page-locked memory that callers may hand in; what lies elsewhere is copied once more. dtype: of canvases.
     """
 
-    def __init__(self, cuda: Cuda, stream: Stream, launchers: Launchers, lent: Sequence[PinnedBuffer]) -> None:
-        self._cuda, self._stream, self._launchers, self._lent = cuda, stream, launchers, lent
+    def __init__(
+        self, cuda: Cuda, stream: Stream, launchers: Launchers, lent: Sequence[PinnedBuffer], dtype: np.dtype[Any]
+    ) -> None:
+        self._cuda, self._stream, self._launchers, self._lent, self._dtype = cuda, stream, launchers, lent, dtype
         self._uploaded, self._staging = DeviceBuffer(cuda, 0), PinnedBuffer(cuda, 0)
 
     def place(self, packed: Packed, canvases: int) -> None:
@@ -40,7 +43,8 @@ class Placer:
             self._stream.upload(self._uploaded.address, self._page_locked(packed.memory), size)
         for producer in packed.producers:
             self._stream.wait_for(producer)
-        launch(self._launchers, packed, uploaded=self._uploaded.address, canvases=canvases, stream=self._stream.handle)
+        addresses = {"uploaded": self._uploaded.address, "canvases": canvases}
+        launch(self._launchers, packed, **addresses, dtype=self._dtype, stream=self._stream.handle)
 
     def _page_locked(self, memory: np.ndarray) -> int:
         """Address of these bytes in memory that is uploaded beside the GPU's work."""

@@ -46,7 +46,7 @@ class DeviceRuns:
 
     session: an InferenceSession. device: kind and number as ONNX Runtime names them: ("cuda", 0). new_input: makes an
     OrtValue. outputs: names of what it gives, in the order of `named_outputs`. dtype: of its input; uint8 canvases suit
-    any. With cuda-python there is page-locked memory, and with the library of plugins/ uint8 images are placed too.
+    any. With cuda-python there is page-locked memory, and with the library of plugins/ images are placed too.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class DeviceRuns:
         dtype: np.dtype[Any] = UINT8,
     ) -> None:
         self._cuda = _cuda(device[1])
-        self._launchers = None if self._cuda is None or dtype != UINT8 else placing_launchers(self._cuda, None)
+        self._launchers = None if self._cuda is None else placing_launchers(self._cuda, None)
         self._pinned: list[PinnedBuffer] = []
         self._lock = threading.Lock()
         self._closed = False
         self._idle: queue.LifoQueue[Binding] = queue.LifoQueue()
         for _ in range(AT_ONCE):
-            self._idle.put(Binding(session, partial(new_input, *device, dtype), self._placer(), outputs, dtype))
+            self._idle.put(Binding(session, partial(new_input, *device, dtype), self._placer(dtype), outputs, dtype))
 
-    def _placer(self) -> tuple[Cuda, Stream, Placer] | None:
+    def _placer(self, dtype: np.dtype[Any]) -> tuple[Cuda, Stream, Placer] | None:
         if self._cuda is None or self._launchers is None:
             return None
         with self._cuda.current():
             stream = Stream(self._cuda)
-            return self._cuda, stream, Placer(self._cuda, stream, self._launchers, self._pinned)
+            return self._cuda, stream, Placer(self._cuda, stream, self._launchers, self._pinned, dtype)
 
     @property
     def places_views(self) -> bool:

@@ -9,39 +9,50 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cornernet.engine.backends.device_arrays import DeviceImage
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.plugins import library_path
-from cornernet.plugins.launchers import LaunchError, Launchers, View
+from cornernet.plugins.launchers import SCALINGS, LaunchError, Launchers, View
 
 log = logging.getLogger("cornernet.placing")
 
+UINT8 = np.dtype(np.uint8)
+
+
+class Part(NamedTuple):
+    """A rectangle of an image, and where it goes on its canvas. All pairs are (vertical, horizontal).
+
+    first: its first pixel [px, image]. source, resized: [px] of the rectangle, and what it is scaled to.
+    scaling: how, one of SCALINGS. top, left: where that begins on the canvas [px]. shown: [px] of it that are copied.
+    mirrored: the whole canvas is mirrored, left to right.
+    """
+
+    first: tuple[int, int]
+    source: tuple[int, int]
+    resized: tuple[int, int]
+    scaling: str
+    top: int
+    left: int
+    shown: tuple[int, int]
+    mirrored: bool = False
+
 
 class ViewToPlace(NamedTuple):
-    """A rectangle of pixels, and where it goes on its canvas.
+    """Where a part's pixels are.
 
     address: of channel 0, as the canvas has it, of its first pixel, on the device; `packed`: counted from where
         `Packed.memory` is uploaded to.
     strides: [bytes] from a row, a pixel, a channel to the next.
-    source, resized: (rows, columns) [px] of the rectangle, and what it is scaled to; `area`: by averaging areas.
-    top, left: where that begins on the canvas [px]. shown: (rows, columns) [px] of it that are copied.
-    mirrored: the whole canvas is mirrored, left to right.
     """
 
     address: int
     packed: bool
     strides: tuple[int, int, int]
-    source: tuple[int, int]
-    resized: tuple[int, int]
-    top: int
-    left: int
-    shown: tuple[int, int]
-    mirrored: bool
-    area: bool
+    part: Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +62,7 @@ class Packed:
     memory: (bytes,) uint8, the images that lie on the host, to be uploaded in one piece; may be empty.
     views: one a canvas. images: those on the device, which stay alive with this.
     canvas: (height, width) [px]. fill: what lies around the images, in the canvas's channel order.
+    dtype: of the levels: uint8, also in canvases of float32; float32: as interpolated, never rounded.
     """
 
     memory: np.ndarray
@@ -58,6 +70,7 @@ class Packed:
     images: tuple[DeviceImage, ...]
     canvas: tuple[int, int]
     fill: tuple[int, int, int]
+    dtype: np.dtype[Any] = UINT8
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -84,27 +97,35 @@ def open_launchers(library: Path | None = None) -> Launchers | None:
         return None
 
 
-def launch(launchers: Launchers, packed: Packed, *, uploaded: int, canvases: int, stream: int) -> None:
-    """Put the kernel on `stream`: it writes all of `canvases`. uploaded: where `packed.memory` lies on the device.
+def launch(
+    launchers: Launchers, packed: Packed, *, uploaded: int, canvases: int, dtype: np.dtype[Any], stream: int
+) -> None:
+    """Put the kernel on `stream`: it writes all of `canvases`, of `dtype`: uint8 or float32.
 
-    Raises BackendError if it cannot be launched.
+    uploaded: where `packed.memory` lies on the device. Raises BackendError if it cannot be launched.
     """
     views = [
         View(
             view.address + (uploaded if view.packed else 0),
             *view.strides,
-            *view.source,
-            *view.resized,
-            view.top,
-            view.left,
-            *view.shown,
-            view.mirrored,
-            view.area,
+            *view.part.source,
+            *view.part.resized,
+            view.part.top,
+            view.part.left,
+            *view.part.shown,
+            view.part.mirrored,
+            SCALINGS[view.part.scaling],
         )
         for view in packed.views
     ]
+    whole, target = packed.dtype == UINT8, (canvases, packed.canvas, packed.fill)
+    if dtype == UINT8 and not whole:
+        raise BackendError(f"canvases of {dtype} cannot hold levels of {packed.dtype}")
     try:
-        launchers.place_views(views, canvases, packed.canvas, packed.fill, stream=stream)
+        if dtype == UINT8:
+            launchers.place_views(views, *target, stream=stream)
+        else:
+            launchers.place_float_views(views, *target, whole=whole, stream=stream)
     except LaunchError as error:
         raise BackendError(f"images could not be placed on the device: {error}") from error
 

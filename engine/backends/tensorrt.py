@@ -101,7 +101,7 @@ class TensorRTBackend:
         self._blocks = Blocks(self._cuda)
         self._kernels = KernelCache(kernel_cache or default_file(self.facts))
         library = load_plugins(self._api, self._cuda, self.facts, self.path, plugins)
-        self._launchers = None if self.takes_float else placing_launchers(self._cuda, library)
+        self._launchers = placing_launchers(self._cuda, library)
         with self._cuda.current():
             self._runtime, self._plan = deserialize(
                 self._api, self._cuda, self.facts, self.path, library, run_its_code=plugins == IN_THE_ENGINE

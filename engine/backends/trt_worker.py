@@ -85,7 +85,7 @@ class Worker:
         self._owned: list[Any] = []
         try:
             self._stream = self._own(Stream(cuda))
-            self._placer = None if launchers is None else self._own(Placer(cuda, self._stream, launchers, lent))
+            self._placer = None if launchers is None else self._own(Placer(cuda, self._stream, launchers, lent, plan.canvas))
             self._finisher = None
             if launchers is not None:
                 self._finisher = self._own(Finisher(cuda, self._stream, launchers, blocks))

@@ -1,17 +1,16 @@
-"""Views of images -> what a device needs to place them itself: the twin of preprocess.place_on_canvas."""
+"""Views of images -> what a device needs to place them itself: the twin of `Looks.place`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from cornernet.engine.backends.device_arrays import DeviceImage
-from cornernet.engine.backends.placing import Packed, ViewToPlace
-from cornernet.engine.geometry import Placement
-from cornernet.engine.model_card import ModelCard
-from cornernet.engine.protocol import Protocol
-from cornernet.engine.reading.preprocess import averages_areas
+from cornernet.engine.backends.placing import UINT8, Packed, ViewToPlace
+from cornernet.engine.geometry import Placed
+from cornernet.engine.reading.views import Looks
 
 Pixels = np.ndarray | DeviceImage
 """(H, W, 3) uint8 BGR, on the host or on the device."""
@@ -22,11 +21,14 @@ def packed_bytes(images: Iterable[Pixels]) -> int:
     return sum(image.size for image in _each_once(images) if isinstance(image, np.ndarray))
 
 
-def pack(views: Sequence[tuple[Pixels, Placement]], memory: np.ndarray, card: ModelCard, protocol: Protocol) -> Packed:
+def pack(
+    views: Sequence[tuple[Pixels, Placed]], memory: np.ndarray, plan: Looks, *, dtype: np.dtype[Any] = UINT8
+) -> Packed:
     """Copy what lies on the host into `memory` (bytes,) uint8, and describe where everything goes.
 
-    views: of one canvas size. The kernel makes of them, bit for bit, what `place_on_canvas` makes.
+    views: of one canvas size. The kernel makes of them what `plan.place` makes. dtype: see `Packed`.
     """
+    card = plan.card
     images = list(_each_once(image for image, _ in views))
     first: dict[int, tuple[int, tuple[int, ...]]] = {}
     used = 0
@@ -43,23 +45,11 @@ def pack(views: Sequence[tuple[Pixels, Placement]], memory: np.ndarray, card: Mo
         address, (rows, pixels, channels) = first[id(image)]
         if card.channel_order == "rgb":
             address, channels = address + 2 * channels, -channels
-        height, width, _ = image.shape
-        described.append(
-            ViewToPlace(
-                address=address,
-                packed=isinstance(image, np.ndarray),
-                strides=(rows, pixels, channels),
-                source=(height, width),
-                resized=placement.resized,
-                top=placement.top,
-                left=placement.left,
-                shown=placement.shown,
-                mirrored=placement.mirrored is not None,
-                area=averages_areas((height, width), placement.resized, protocol.antialias),
-            )
-        )
+        part = plan.part((image.shape[0], image.shape[1]), placement)
+        address += part.first[0] * rows + part.first[1] * pixels
+        described.append(ViewToPlace(address, isinstance(image, np.ndarray), (rows, pixels, channels), part))
     on_device = tuple(image for image in images if isinstance(image, DeviceImage))
-    return Packed(memory[:used], tuple(described), on_device, views[0][1].canvas, card.fill)
+    return Packed(memory[:used], tuple(described), on_device, views[0][1].canvas, card.fill, dtype)
 
 
 def _each_once(images: Iterable[Pixels]) -> Iterable[Pixels]:

@@ -12,11 +12,12 @@ import numpy as np
 from cornernet.engine.arguments import choice, flag, number, shown
 from cornernet.engine.arguments import size as check_size
 from cornernet.engine.backends import Outputs
+from cornernet.engine.backends.placing import Part
 from cornernet.engine.errors import ImageError
 from cornernet.engine.geometry import Placed, Placement, Size, fit_canvas, place_fit, place_original
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol
-from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.reading.preprocess import averages_areas, place_on_canvas
 
 Resize = Literal["original", "fit"]
 
@@ -50,6 +51,9 @@ class Looks(Interface):
     """Canvases that the model gets at once even where fewer are asked for: a network that makes many of one image."""
 
     @property
+    def card(self) -> ModelCard: ...
+
+    @property
     def whole_levels(self) -> bool:
         """Whether canvases are uint8; False: float32 where the backend takes that."""
         ...
@@ -68,6 +72,10 @@ class Looks(Interface):
 
     def place(self, pixels: np.ndarray, placement: Any, out: np.ndarray) -> None:
         """Write one canvas from the image's pixels (H, W, 3) uint8 BGR into out (h, w, 3)."""
+        ...
+
+    def part(self, pixels: Size, placement: Any) -> Part:
+        """What `place` does with pixels of (height, width) [px], for a device that does it itself."""
         ...
 
     def kept(self, found: Sequence[Found]) -> Sequence[Found]:
@@ -119,6 +127,19 @@ class ViewPlan:
 
     def place(self, pixels: np.ndarray, placement: Placement, out: np.ndarray) -> None:
         place_on_canvas(pixels, placement, self.card, self.protocol, out=out)
+
+    def part(self, pixels: Size, placement: Placement) -> Part:
+        areas = averages_areas(pixels, placement.resized, self.protocol.antialias)
+        return Part(
+            first=(0, 0),
+            source=pixels,
+            resized=placement.resized,
+            scaling="areas" if areas else "bilinear",
+            top=placement.top,
+            left=placement.left,
+            shown=placement.shown,
+            mirrored=placement.mirrored is not None,
+        )
 
     def kept(self, found: Sequence[Found]) -> Sequence[Found]:
         return found

@@ -54,7 +54,7 @@ def say_if_rounded(looks: Looks, backend: Backend) -> None:
     if not looks.whole_levels and not takes_float(backend):
         log.warning(
             "%s takes uint8 canvases: under protocol %s they are rounded, by half a grey level at most, and some boxes "
-            "differ from the official ones. For those: ONNX files on any runtime, weights on a CPU, or an engine of "
+            "differ from the official ones. For those: ONNX files on any runtime, weights in PyTorch, or an engine of "
             "`cornernet build --float-canvases`",
             backend.name,
             looks.protocol.name,

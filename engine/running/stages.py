@@ -148,7 +148,7 @@ class Stages:
         """The canvases (n, h, w, 3) of a batch, of `dtype`, or what its backend places itself, in memory (bytes,)."""
         views = _placements(batch, window)
         if self._is_packed(views):
-            return pack(views, memory, self.card, self.protocol)
+            return pack(views, memory, self.plan, dtype=self.dtype)
         shape = (len(batch), *batch[0].placement.canvas, 3)
         canvases = memory[: int(np.prod(shape)) * self.dtype.itemsize].view(self.dtype).reshape(shape)
         for canvas, (pixels, placement) in zip(canvases, views, strict=True):
@@ -213,7 +213,7 @@ class Stages:
         """An image that stays on the device. None: it is none, or it is copied to the host as other arrays are, because
         a result has to carry it or this backend cannot place it. Raises ImageError if it cannot be used."""
         facts = facts_of(source)
-        if facts is None or self.keep_images or self.looks > 1:  # crops are cut on the host
+        if facts is None or self.keep_images:
             return None
         if not places_views(self.backend):
             _say_that_arrays_are_copied(self.backend.name)

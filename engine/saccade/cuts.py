@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cornernet.engine.backends.placing import Part
 from cornernet.engine.geometry import Size
 from cornernet.engine.model_card import ModelCard
 from cornernet.engine.protocol import Protocol, SaccadeRules
+from cornernet.engine.reading.preprocess import averages_areas
 
 Span = tuple[int, int]
 """First pixel, and the one behind the last."""
@@ -153,7 +155,7 @@ def place_cut(image: np.ndarray, cut: Cut, card: ModelCard, rules: SaccadeRules,
     if cut.is_empty:
         return
     (rows, columns), (target_rows, target_columns) = cut.source, cut.target
-    size = target_rows[1] - target_rows[0], target_columns[1] - target_columns[0]
+    size = _lengths(cut.target)
     content = _resize(image[slice(*rows), slice(*columns)], size, antialias=rules.antialias)
     if out.dtype == np.uint8:
         content = np.rint(content)
@@ -162,10 +164,31 @@ def place_cut(image: np.ndarray, cut: Cut, card: ModelCard, rules: SaccadeRules,
     out[slice(*target_rows), slice(*target_columns)] = content
 
 
+def part_of(cut: Cut, rules: SaccadeRules) -> Part:
+    """What `place_cut` does, for a device that does it itself."""
+    if cut.is_empty:  # nothing is shown of one pixel
+        return Part((0, 0), (1, 1), (1, 1), "bilinear_floats", top=0, left=0, shown=(0, 0))
+    source, size = _lengths(cut.source), _lengths(cut.target)
+    return Part(
+        first=(cut.source[0][0], cut.source[1][0]),
+        source=source,
+        resized=size,
+        scaling="areas" if averages_areas(source, size, rules.antialias) else "bilinear_floats",
+        top=cut.target[0][0],
+        left=cut.target[1][0],
+        shown=size,
+    )
+
+
+def _lengths(spans: tuple[Span, Span]) -> Size:
+    (first, end), (left, right) = spans
+    return end - first, right - left
+
+
 def _resize(source: np.ndarray, size: Size, *, antialias: bool) -> np.ndarray:
     """(H, W, 3) uint8 -> (*size, 3) float32, bilinear: OpenCV's uint8 is up to 0.8 grey levels off."""
     (height, width), (rows, columns) = source.shape[:2], size
-    if antialias and min(rows / height, columns / width) < 0.5:
+    if averages_areas((height, width), size, antialias):
         return cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
     if height * width <= 4 * rows * columns:
         return cv2.resize(source.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)

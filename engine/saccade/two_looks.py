@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from cornernet.engine.backends import Outputs, SaccadeDetections
+from cornernet.engine.backends.placing import Part
 from cornernet.engine.geometry import Placed, Size
 from cornernet.engine.model_card import ModelCard, Saccade
 from cornernet.engine.protocol import Protocol
 from cornernet.engine.reading.views import Found
-from cornernet.engine.saccade.cuts import Cut, cut, place_cut, view
+from cornernet.engine.saccade.cuts import Cut, cut, part_of, place_cut, view
 from cornernet.engine.saccade.locations import attention_locations, box_locations, thin_out
 
 MOST_CROPS = 1000
@@ -84,6 +85,10 @@ class TwoLooks:
         """Write one canvas (side, side, 3) from the image's pixels (H, W, 3) uint8 BGR."""
         assert isinstance(placement, Cut)
         place_cut(pixels, placement, self.card, self.protocol.saccade, out)
+
+    def part(self, pixels: Size, placement: Placed) -> Part:
+        assert isinstance(placement, Cut) and placement.image == pixels, "images of a Saccade are never reduced"
+        return part_of(placement, self.protocol.saccade)
 
     def kept(self, found: Sequence[Found]) -> list[Found]:
         """The rows that enter the result: those above a score, the views' and the crops' own."""

@@ -5,6 +5,13 @@
 
 #include "entry_points.h"
 
+// How a rectangle is scaled to its size on the canvas.
+enum CornernetScaling {
+    CORNERNET_BILINEAR = 0,  // cv2.resize(uint8, INTER_LINEAR): in whole numbers
+    CORNERNET_AREAS = 1,  // cv2.resize(uint8, INTER_AREA): each pixel the mean of what it covers, where both sides shrink
+    CORNERNET_BILINEAR_FLOATS = 2  // cv2.resize(float32, INTER_LINEAR): levels between the whole ones, 1e-3 off at most
+};
+
 // One view of an image: a rectangle of source pixels, what it is scaled to, and where that lies on its canvas.
 //
 //   pixels           device: channel 0, as the canvas has it, of the first pixel of the source rectangle
@@ -15,15 +22,15 @@
 //   top, left        [px] where that begins on the canvas; may be outside
 //   shown_*          [px] how much of it is copied, from its top left corner
 //   mirrored         1: the whole canvas is mirrored, left to right
-//   area             0: bilinear; 1: each pixel is the mean of what it covers, where both sides shrink
+//   scaling          one of CornernetScaling
 typedef struct CornernetView {
     uint8_t const* pixels;
     int64_t row_stride, pixel_stride, channel_stride;
-    int32_t rows, columns, resized_rows, resized_columns, top, left, shown_rows, shown_columns, mirrored, area;
+    int32_t rows, columns, resized_rows, resized_columns, top, left, shown_rows, shown_columns, mirrored, scaling;
 } CornernetView;
 
-// Writes every pixel of every canvas: cv2.resize(..., INTER_LINEAR or INTER_AREA) of the rectangle, `fill` around it.
-// The same bits as OpenCV 4.12 and 5.0 on x86.
+// Writes every pixel of every canvas: the rectangle as scaled, `fill` around it. Whole numbers and areas are the same
+// bits as OpenCV 4.12 and 5.0 on x86; levels between are rounded to even.
 //
 //   views     host, (count); read before the call returns
 //   canvases  device, (count, height, width, 3)
@@ -31,6 +38,10 @@ typedef struct CornernetView {
 // Enqueues on `stream`, a launch for every 32 views; allocates nothing, never waits. Returns a cudaError_t.
 CORNERNET_API int32_t cornernet_place_views(CornernetView const* views, int32_t count, uint8_t* canvases,
     int32_t height, int32_t width, uint8_t const* fill, void* stream);
+
+// The same in float32. whole: 1: the values that uint8 canvases would have; 0: levels are not rounded.
+CORNERNET_API int32_t cornernet_place_float_views(CornernetView const* views, int32_t count, float* canvases,
+    int32_t height, int32_t width, int32_t whole, uint8_t const* fill, void* stream);
 
 // Number of the device whose memory `address` lies in; -1 for host memory, and for what is no memory (any more).
 CORNERNET_API int32_t cornernet_device_of(void const* address);

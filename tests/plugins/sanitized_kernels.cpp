@@ -134,14 +134,14 @@ void groups_are_sorted(int corners, int num_dets) {
 }
 
 // What lies outside the rectangle, on either side, is no memory of this program.
-void places_stay_inside(int rows, int columns, int resized_rows, int resized_columns, int area) {
+void places_stay_inside(int rows, int columns, int resized_rows, int resized_columns, int scaling) {
     std::vector<uint8_t> const pixels(static_cast<size_t>(rows) * columns * 3, 9);
     std::vector<CornernetView> views;
     for (int mirrored = 0; mirrored < 2; ++mirrored) {
         views.push_back({pixels.data(), 3 * columns, 3, 1, rows, columns, resized_rows, resized_columns, -1, 2,
-            resized_rows, resized_columns, mirrored, area});
+            resized_rows, resized_columns, mirrored, scaling});
         views.push_back({pixels.data() + pixels.size() - 1, -3 * columns, -3, -1, rows, columns, resized_rows,
-            resized_columns, 3, -2, resized_rows, resized_columns, mirrored, area});
+            resized_columns, 3, -2, resized_rows, resized_columns, mirrored, scaling});
     }
     int const height = resized_rows + 2, width = resized_columns + 1;
     std::vector<uint8_t> canvases(views.size() * height * width * 3);
@@ -152,6 +152,15 @@ void places_stay_inside(int rows, int columns, int resized_rows, int resized_col
         "place_views launches");
     check(std::all_of(canvases.begin(), canvases.end(), [](uint8_t value) { return value == 9; }),
         "a grey image on grey is grey everywhere");
+    for (int whole = 0; whole < 2; ++whole) {
+        std::vector<float> levels(canvases.size());
+        check(cornernet_place_float_views(
+                  views.data(), static_cast<int>(views.size()), levels.data(), height, width, whole, fill, nullptr)
+                  == 0,
+            "place_float_views launches");
+        check(std::all_of(levels.begin(), levels.end(), [](float value) { return value == 9; }),
+            "and in floats");
+    }
 }
 
 void soft_nms_stays_inside(int candidates, int limit) {
@@ -188,10 +197,10 @@ int main() {
         for (int corners : {1, 33, 100}) groups_are_sorted(corners, 100);
         groups_are_sorted(100, 3840);
         for (auto [rows, columns] : {std::pair{1, 1}, {7, 40}, {66, 33}, {20, 90}})
-            for (int area = 0; area < 2; ++area) {
-                places_stay_inside(rows, columns, 20, 30, area);
-                places_stay_inside(rows, columns, 1, 1, area);
-                places_stay_inside(rows, columns, rows, columns, area);
+            for (int scaling = 0; scaling < 3; ++scaling) {
+                places_stay_inside(rows, columns, 20, 30, scaling);
+                places_stay_inside(rows, columns, 1, 1, scaling);
+                places_stay_inside(rows, columns, rows, columns, scaling);
             }
     }
     puts(failures == 0 ? "all kernels agree with their definitions" : "some kernels disagree");

@@ -20,6 +20,7 @@ LAUNCHERS = {
     "cornernet_corner_soft_nms",
     "cornernet_cuda_version",
     "cornernet_device_of",
+    "cornernet_place_float_views",
     "cornernet_place_views",
 }
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from placing_rig import needs_opencv_bits
 
-from cornernet.plugins.launchers import LaunchError, View
+from cornernet.plugins.launchers import SCALINGS, LaunchError, View
 
 pytestmark = needs_opencv_bits
 
@@ -20,10 +20,10 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def view_of(image, resized, *, top=0, left=0, shown=None, mirrored=0, area=0, pixels=0, **strides) -> dict:
+def view_of(image, resized, *, top=0, left=0, shown=None, mirrored=0, scaling=0, pixels=0, **strides) -> dict:
     names = ("rows", "columns", "resized_rows", "resized_columns", "shown_rows", "shown_columns")
     sides = dict(zip(names, (*image.shape[:2], *resized, *(shown or resized))))
-    return dict(pixels=pixels, top=top, left=left, mirrored=mirrored, area=area, **sides, **strides)
+    return dict(pixels=pixels, top=top, left=left, mirrored=mirrored, scaling=scaling, **sides, **strides)
 
 
 def resized_by_opencv(image, resized, area):
@@ -50,7 +50,7 @@ def test_the_oracle_is_opencv(image, resized, area, factor):
 @given(image=st.tuples(SIDES, SIDES), resized=st.tuples(SIDES, SIDES), area=st.booleans(), seed=st.integers(0, 9))
 def test_any_size_is_scaled_to_the_bits_of_opencv(emulated, image, resized, area, seed):
     pixels = noise(*image, seed)
-    (canvas,) = place(emulated, pixels, [view_of(pixels, resized, area=int(area))], resized)
+    (canvas,) = place(emulated, pixels, [view_of(pixels, resized, scaling=int(area))], resized)
     np.testing.assert_array_equal(canvas, resized_by_opencv(pixels, resized, area))
 
 
@@ -59,7 +59,7 @@ def test_any_size_is_scaled_to_the_bits_of_opencv(emulated, image, resized, area
 @pytest.mark.parametrize("area", [0, 1])
 def test_whole_factors_are_scaled_to_the_bits_of_opencv(emulated, resized, down, across, area):
     pixels = noise(resized[0] * down, resized[1] * across)
-    (canvas,) = place(emulated, pixels, [view_of(pixels, resized, area=area)], resized)
+    (canvas,) = place(emulated, pixels, [view_of(pixels, resized, scaling=area)], resized)
     np.testing.assert_array_equal(canvas, resized_by_opencv(pixels, resized, area))
 
 
@@ -101,7 +101,7 @@ def test_every_order_of_rows_pixels_and_channels_is_read_as_it_lies(kernels):
         first = image.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
         strides = dict(zip(("row_stride", "pixel_stride", "channel_stride"), image.strides))
         for resized, area in (((20, 30), 0), ((17, 31), 0), ((7, 11), 1), (image.shape[:2], 0)):
-            view = view_of(image, resized, area=area, pixels=first, **strides)
+            view = view_of(image, resized, scaling=area, pixels=first, **strides)
             (canvas,) = place(kernels, memory, [view], resized)
             wanted = resized_by_opencv(np.ascontiguousarray(image), resized, area)
             np.testing.assert_array_equal(canvas, wanted, err_msg=name)
@@ -122,6 +122,39 @@ def test_a_batch_of_more_views_than_a_launch_takes_is_written_in_order(kernels):
         assert (canvas[top + resized[0] :] == (9, 8, 7)).all()
 
 
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(image=st.tuples(SIDES, SIDES), resized=st.tuples(SIDES, SIDES), seed=st.integers(0, 9))
+def test_levels_between_whole_ones_are_those_of_opencv_in_floats_and_rounded_to_even(emulated, image, resized, seed):
+    pixels = noise(*image, seed)
+    view = view_of(pixels, resized, scaling=SCALINGS["bilinear_floats"])
+    (levels,) = place(emulated, pixels, [view], resized, dtype=np.float32, whole=False)
+    np.testing.assert_allclose(levels, oracles_placing.bilinear_floats(pixels, resized), rtol=0, atol=3.1e-5)
+    opencv = cv2.resize(pixels.astype(np.float32), resized[::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(levels, opencv.reshape(*resized, 3), rtol=0, atol=1.5e-3)
+    (rounded,) = place(emulated, pixels, [view], resized, dtype=np.float32)
+    np.testing.assert_array_equal(rounded, np.rint(levels))
+    (whole,) = place(emulated, pixels, [view], resized)
+    np.testing.assert_array_equal(whole, rounded)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    image=st.tuples(SIDES, SIDES),
+    resized=st.tuples(SIDES, SIDES),
+    size=st.tuples(SIDES, SIDES),
+    top=st.integers(-40, 60),
+    mirrored=st.booleans(),
+    area=st.booleans(),
+    whole=st.booleans(),
+)
+def test_canvases_of_floats_hold_what_those_of_uint8_do(emulated, image, resized, size, top, mirrored, area, whole):
+    pixels = noise(*image)
+    view = view_of(pixels, resized, top=top, left=3, mirrored=int(mirrored), scaling=int(area))
+    (wanted,) = place(emulated, pixels, [view], size, fill=(1, 2, 3))
+    (canvas,) = place(emulated, pixels, [view], size, fill=(1, 2, 3), dtype=np.float32, whole=whole)
+    np.testing.assert_array_equal(canvas, wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("image", [(480, 640), (1080, 1920), (1024, 1024), (1, 9000), (333, 500)])
 def test_pictures_of_real_sizes_are_scaled_to_the_bits_of_opencv(emulated, image):
@@ -129,7 +162,7 @@ def test_pictures_of_real_sizes_are_scaled_to_the_bits_of_opencv(emulated, image
     factor = min(255 / image[0], 255 / image[1])
     resized = tuple(max(1, round(side * factor)) for side in image)
     for area in (0, 1):
-        (canvas,) = place(emulated, pixels, [view_of(pixels, resized, area=area)], (255, 255))
+        (canvas,) = place(emulated, pixels, [view_of(pixels, resized, scaling=area)], (255, 255))
         content = resized_by_opencv(pixels, resized, area)
         np.testing.assert_array_equal(canvas[: resized[0], : resized[1]], content)
 
@@ -145,6 +178,8 @@ def test_pictures_of_real_sizes_are_scaled_to_the_bits_of_opencv(emulated, image
         {"shown_rows": -1},
         {"rows": 1 << 25},
         {"top": -(2**31)},
+        {"scaling": -1},
+        {"scaling": 3},
     ],
     ids=str,
 )
@@ -152,6 +187,8 @@ def test_arguments_out_of_range_are_refused_before_any_launch(emulated, wrong):
     right = view_of(noise(10, 10), (10, 10)) | {"pixels": 64}
     with pytest.raises(LaunchError):
         emulated.launchers.place_views([View(**right | wrong)], 64, (10, 10), (0, 0, 0))
+    with pytest.raises(LaunchError):
+        emulated.launchers.place_float_views([View(**right | wrong)], 64, (10, 10), (0, 0, 0), whole=True)
     for size in ((0, 10), (10, -1)):
         with pytest.raises(LaunchError):
             emulated.launchers.place_views([View(**right)], 64, size, (0, 0, 0))

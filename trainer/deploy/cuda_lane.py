@@ -28,6 +28,10 @@ _RECORDING = threading.Lock()
 """One recording at a time: it begins by waiting for the whole device."""
 
 
+Canvases = tuple[tuple[int, ...], torch.dtype]
+"""Shape and type of a batch."""
+
+
 class Recording(NamedTuple):
     """A graph with the tensors it reads and writes."""
 
@@ -42,7 +46,8 @@ def page_locked(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 class CudaLane:
-    """Not thread-safe: used by whoever holds it. network: (N, H, W, 3) uint8 on the device -> tensors on the device.
+    """Not thread-safe: used by whoever holds it. network: (N, H, W, 3), uint8 or float32, on the device ->
+    tensors on the device.
 
     launchers: the kernels, with which images can be placed on the device.
     """
@@ -63,7 +68,7 @@ class CudaLane:
         self._staging = torch.empty(0, dtype=torch.uint8)
 
     def run(self, canvases: np.ndarray | Packed, final: tuple[np.ndarray, Finishing] | None = None) -> list[Any]:
-        """(N, H, W, 3) uint8, or what makes them -> the outputs on the host. Page-locked memory is uploaded from where
+        """(N, H, W, 3), or what makes them -> the outputs on the host. Page-locked memory is uploaded from where
         it lies. final: placements (N, 9) float32 and how the batch becomes final -> boxes, scores, labels, on the host
         or as tensors that are the caller's own, and counts on the host."""
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream), torch.inference_mode():
@@ -79,9 +84,10 @@ class CudaLane:
 
     def _computed(self, canvases: np.ndarray | Packed) -> tuple[Tensor, ...]:
         """The network's outputs on the device, valid until the next run of this lane."""
-        recording = self._graphs.get(tuple(canvases.shape))
+        dtype = torch.float32 if canvases.dtype == np.float32 else torch.uint8
+        recording = self._graphs.get((tuple(canvases.shape), dtype))
         if recording is None:
-            images = torch.empty(tuple(canvases.shape), dtype=torch.uint8, device=self._device)
+            images = torch.empty(tuple(canvases.shape), dtype=dtype, device=self._device)
             self._write(canvases, images)
             return self._network(images)
         self._write(canvases, recording.images)
@@ -123,16 +129,16 @@ class CudaLane:
         given = torch.from_numpy(np.ascontiguousarray(canvases))
         if given.is_pinned():
             return given
-        if self._staging.numel() < given.numel():
-            self._staging = page_locked((given.numel(),), torch.uint8)
-        return self._staging[: given.numel()].view(given.shape).copy_(given)
+        if self._staging.numel() < given.nbytes:
+            self._staging = page_locked((given.nbytes,), torch.uint8)
+        return self._staging[: given.nbytes].view(given.dtype).view(given.shape).copy_(given)
 
-    def _record(self, shape: tuple[int, ...]) -> Recording:
+    def _record(self, canvases: Canvases) -> Recording:
         with _RECORDING:
-            return self._record_alone(shape)
+            return self._record_alone(*canvases)
 
-    def _record_alone(self, shape: tuple[int, ...]) -> Recording:
-        images = torch.zeros(shape, dtype=torch.uint8, device=self._device)
+    def _record_alone(self, shape: tuple[int, ...], dtype: torch.dtype) -> Recording:
+        images = torch.zeros(shape, dtype=dtype, device=self._device)
         for _ in range(WARM_UP_RUNS):
             self._network(images)
         self._stream.synchronize()

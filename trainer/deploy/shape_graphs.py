@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 log = logging.getLogger("cornernet.torch")
 
-Shape = tuple[int, ...]
 Recording = TypeVar("Recording")
+Shape = TypeVar("Shape", bound=Hashable)
+"""Whatever tells batches apart that cannot share a recording."""
 
 ROOM = 8
 """Graphs kept. Each holds its own results; what they compute in, they share."""
@@ -19,7 +20,7 @@ REMEMBERED = 256
 """Shapes whose uses are counted; of more, the ones used longest ago are forgotten."""
 
 
-class ShapeGraphs(Generic[Recording]):
+class ShapeGraphs(Generic[Shape, Recording]):
     """A shape is recorded when it comes for the second time: pictures in their own sizes may never come again.
 
     record: makes the recording of a shape, or raises RuntimeError if it cannot be: then that shape runs without. A new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,12 +12,14 @@ from cornernet.plugins.launchers import Launchers
 
 
 def place_views(launchers: Launchers, packed: Packed, uploaded: Tensor, images: Tensor, *, stream: int) -> None:
-    """Put the kernel on `stream`: it writes `images` (N, H, W, 3) uint8. uploaded: `packed.memory` on their device.
+    """Put the kernel on `stream`: it writes `images` (N, H, W, 3), uint8 or float32. uploaded: `packed.memory`
+    on their device.
 
     Raises BackendError if it cannot be launched.
     """
     assert images.is_contiguous() and images.shape == packed.shape, (images.shape, packed.shape)
-    launch(launchers, packed, uploaded=uploaded.data_ptr(), canvases=images.data_ptr(), stream=stream)
+    addresses = {"uploaded": uploaded.data_ptr(), "canvases": images.data_ptr()}
+    launch(launchers, packed, **addresses, dtype=np.dtype(str(images.dtype).removeprefix("torch.")), stream=stream)
 
 
 def wait_for_producers(packed: Packed, device: torch.device) -> None:

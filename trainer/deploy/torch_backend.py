@@ -71,7 +71,7 @@ class TorchBackend:
         self.name = "PyTorch" + " compiled" * compiled + f" {precision}" * (precision != "fp32") + " kernels" * kernels
         self._lanes: queue.LifoQueue[CudaLane] = queue.LifoQueue()
         self.in_flight = LANES if on_gpu else 1
-        self.computes_on_cpu = self.takes_float = not on_gpu
+        self.computes_on_cpu, self.takes_float = not on_gpu, True
         if on_gpu:
             # Weights were moved on this thread's stream, for which those of the lanes do not wait.
             torch.cuda.synchronize(self.device)

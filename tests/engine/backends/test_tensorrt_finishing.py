@@ -7,7 +7,7 @@ import gc
 import numpy as np
 import pytest
 from fake_tensorrt import ROWS
-from placing_rig import OnStream, emulated_kernels
+from placing_rig import OnStream, emulated_kernels, plan_of
 from tensorrt_rig import Rig, images
 from toy_onnx import toy_card
 
@@ -79,7 +79,7 @@ def test_images_that_the_device_places_come_back_final_too(rig):
     views = [(np.random.default_rng(seed).integers(0, 256, (*PLACEMENTS[seed].image, 3), np.uint8), PLACEMENTS[seed])
              for seed in range(3)]  # fmt: skip
     memory = np.empty(packed_bytes(image for image, _ in views), np.uint8)
-    packed = pack(views, memory, rig.backend.card, DEFAULT)
+    packed = pack(views, memory, plan_of(rig.backend.card))
     found = rig.backend.run_final(packed, TABLE[:3], Finishing(RULES._replace(drop_empty=False)))
     raw = rig.backend.run_views(packed)
     assert [each.scores[0] for each in found] == raw.scores[:, 0].tolist()

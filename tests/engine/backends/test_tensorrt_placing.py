@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_backends import make_card
 from fake_driver import OTHER
-from placing_rig import OnStream, emulated_kernels
+from placing_rig import OnStream, emulated_kernels, plan_of
 from tensorrt_rig import Rig, assert_results, images
 
 from cornernet.engine.backends import cuda_placing
@@ -42,7 +42,7 @@ def packed_of(sources, canvas=CANVAS):
         views.append((array, placement))
         wanted.append(place_on_canvas(values, placement, CARD, DEFAULT))
     memory = np.empty(packed_bytes(image for image, _ in views), np.uint8)
-    return pack(views, memory, CARD, DEFAULT), np.stack(wanted)
+    return pack(views, memory, plan_of(CARD)), np.stack(wanted)
 
 
 def on_device(rig, values, **about):
@@ -78,7 +78,7 @@ def test_memory_for_images_grows_with_the_batch_and_lent_memory_is_uploaded_as_i
     pinned = rig.cuda.calls["cudaHostAlloc"]
     values = noise(50, 60)
     placement = place_fit(values.shape[:2], CANVAS, DEFAULT)
-    packed = pack([(values, placement)], lent, CARD, DEFAULT)
+    packed = pack([(values, placement)], lent, plan_of(CARD))
     assert_results(rig.backend.run_views(packed), place_on_canvas(values, placement, CARD, DEFAULT)[None])
     assert rig.cuda.calls["cudaHostAlloc"] == pinned
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from placing_rig import OnDevice, PlacesViews, emulated_kernels
 from planted_saccade import PlantedBackend, peaks_of, saccade_card, saccade_outputs
 
 from cornernet.engine.detector import Detector
 from cornernet.engine.protocol import OFFICIAL
+from cornernet.engine.reading.images import read_image
 from cornernet.engine.saccade.cuts import Cut, cut, place_cut, view
 from cornernet.engine.saccade.locations import attention_locations, box_locations, thin_out
 
@@ -55,8 +57,6 @@ def test_canvases_differ_from_the_official_ones_by_half_a_grey_level_at_most(gol
     if "image_bgr_u8" in numbers:
         image = numbers["image_bgr_u8"]
     else:
-        from cornernet.engine.reading.images import read_image
-
         image = read_image(next(shared_data.rglob("*255165.jpg")))
     shape = np.array(image.shape[:2])
     for part, cuts in (("view", views_of(shape)), ("crop", crops_of(shape, numbers["crop.locations"]))):
@@ -135,13 +135,19 @@ def test_a_whole_inference_gives_the_official_boxes(golden, name):
     check_result(found, numbers["final"])
 
 
+@pytest.mark.parametrize("where", ["host", "device"])
 @pytest.mark.parametrize("floats", [False, True], ids=["rounded", "float"])
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_photographs_give_the_official_canvases_and_boxes(golden, shared_data, name, floats):
+def test_photographs_give_the_official_canvases_and_boxes(golden, shared_data, name, floats, where):
     numbers = load(golden, f"pipeline_{name}")
     detector, backend = planted(numbers, 80, 100)
     backend.takes_float = floats
-    (found,) = detector.predict(next(shared_data.rglob(f"*{name}.jpg")))
+    source = next(shared_data.rglob(f"*{name}.jpg"))
+    if where == "device":
+        kernels = emulated_kernels()
+        source = OnDevice(kernels, read_image(source))
+        detector = Detector(PlacesViews(kernels, backend), protocol="official", max_per_image=100)
+    (found,) = detector.predict(source)
     check_result(found, numbers["final"], box=0.02, score=1e-4)
     canvases = ((np.stack(backend.canvases) / np.float32(255) - MEAN) / STD).transpose(0, 3, 1, 2)
     samples = np.concatenate((numbers["view.sample"], numbers["crop.sample"]))

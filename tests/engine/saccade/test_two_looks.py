@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted_saccade import AT_THE_EDGE, LARGE, TINY, SceneBackend, saccade_card, scene
+from planted_saccade import AT_THE_EDGE, LARGE, TINY, SceneBackend, saccade_card, same, scene
 from thread_watch import nothing_is_left_behind
 
 from cornernet.engine.detector import Detector
@@ -16,13 +16,6 @@ from cornernet.engine.model_card import Saccade
 from cornernet.engine.saccade.two_looks import TOGETHER, TwoLooks
 
 __all__ = ["nothing_is_left_behind"]
-
-
-def same(first, second):
-    assert [found.error for found in first] == [found.error for found in second]
-    for one, other in zip(first, second, strict=True):
-        for field in ("boxes", "scores", "labels", "image_size"):
-            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
 def test_an_object_too_small_for_the_views_is_found_in_a_crop_and_a_large_one_in_both():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fake_backends import make_card
-from placing_rig import emulated_kernels
+from placing_rig import emulated_kernels, plan_of
 from raw_rows import CARD, PLACEMENTS, found
 
 from cornernet.engine.backends import RawDetections
@@ -112,7 +112,7 @@ def test_a_lane_places_images_itself_before_and_after_recording(lane, monkeypatc
         address, _ = images[1].__array_interface__["data"]
         sources = [images[0], DeviceImage(address, (30, 40, 3), (120, 3, 1), producer, images)]
         placement = place_fit((30, 40), (16, 24), DEFAULT).mirror()
-        packed = pack([(each, placement) for each in sources], np.empty(5000, np.uint8), card, DEFAULT)
+        packed = pack([(each, placement) for each in sources], np.empty(5000, np.uint8), plan_of(card))
         wanted = np.stack([place_on_canvas(image, placement, card, DEFAULT) for image in images])
         sums, largest = lane.run(packed)
         np.testing.assert_array_equal(sums, wanted.astype(np.float32).sum(axis=(1, 2, 3)))
@@ -158,7 +158,7 @@ def test_batches_that_are_placed_on_the_device_come_back_final_too(lane_of):
     lane = lane_of(rows_of)
     image = np.full((30, 40, 3), 7, np.uint8)
     placement = place_fit((30, 40), (24, 32), DEFAULT)
-    packed = pack([(image, placement)], np.empty(5000, np.uint8), CARD, DEFAULT)
+    packed = pack([(image, placement)], np.empty(5000, np.uint8), plan_of(CARD))
     rules = NmsRules(9, None, 0.5, 0.5, 0.001, 0, False)
     row = np.array([placement_row(placement, DEFAULT)], np.float32)
     _, scores, _, counts = lane.run(packed, (row, Finishing(rules)))
