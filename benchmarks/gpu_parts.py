@@ -97,7 +97,8 @@ def _network(folder: Path, architecture: str, rehearse: bool) -> list[Part]:
     images = _device_images(
         "tiny" if rehearse else "squeeze", folder / "device-images.json", ["module torch"], rehearsal
     )
-    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), images, of("networks", 200)]
+    crops = _device_images("saccade-tiny", folder / "device-crops.json", ["module torch"], rehearsal)
+    return [_build(architecture, rehearse), of("peak", 20), of("pipeline", 60), images, crops, of("networks", 200)]
 
 
 def _device_images(model: str, rows: Path, needs: list[str], options: list[str]) -> Part:

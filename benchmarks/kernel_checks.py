@@ -22,6 +22,7 @@ import numpy as np
 
 from cornernet import plugins
 from cornernet.plugins.driver import Driver, DriverError
+from cornernet.plugins.launchers import SCALINGS
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 NO_GPU = 2
@@ -53,7 +54,7 @@ PLACE_SIZES = (
     ((480, 640), (383, 511)),
     ((1080, 1920), (287, 511)),
 )
-"""Of an image, and what it is scaled to: bilinear and by areas."""
+"""Of an image, and what it is scaled to, in every way."""
 NMS_ROWS = ((2, 70, 20), (8, 1000, 100), (1, 3840, 200))
 LARGEST_FEW = 1 << 18
 """Elements of a map beyond which a check is left out with --few."""
@@ -111,15 +112,21 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
         ):
             same(got, wanted)
 
-    def place(image: tuple[int, int], resized: tuple[int, int], area: bool) -> None:
+    def place(image: tuple[int, int], resized: tuple[int, int], scaling: str) -> None:
         pixels = np.random.default_rng(4).integers(0, 256, (*image, 3), dtype=np.uint8)
         names = ("rows", "columns", "resized_rows", "resized_columns", "shown_rows", "shown_columns")
-        view = dict(zip(names, (*image, *resized, *resized)), pixels=0, top=1, left=2, mirrored=1, scaling=int(area))
-        (canvas,) = emulated_placing.place(kernels, pixels, [view], (resized[0] + 3, resized[1] + 4), (7, 8, 9))
-        wanted = np.empty_like(canvas)
+        sides = dict(zip(names, (*image, *resized, *resized)))
+        view = dict(sides, pixels=0, top=1, left=2, mirrored=1, scaling=SCALINGS[scaling])
+        size, shown = (resized[0] + 3, resized[1] + 4), (slice(1, 1 + resized[0]), slice(2, 2 + resized[1]))
+        wanted = np.empty((*size, 3), np.float32)
         wanted[:] = (7, 8, 9)
-        wanted[1 : 1 + resized[0], 2 : 2 + resized[1]] = oracles_placing.resize(pixels, resized, areas=area)
-        same(canvas, wanted[:, ::-1])
+        if scaling == "bilinear_floats":
+            wanted[shown] = oracles_placing.bilinear_floats(pixels, resized)
+        else:
+            wanted[shown] = oracles_placing.resize(pixels, resized, areas=scaling == "areas")
+        for dtype, whole in ((np.uint8, True), (np.float32, True), (np.float32, False)):
+            (canvas,) = emulated_placing.place(kernels, pixels, [view], size, (7, 8, 9), dtype=dtype, whole=whole)
+            same(canvas, (np.rint(wanted) if whole else wanted)[:, ::-1])
 
     def soft_nms(images: int, rows: int, limit: int) -> None:
         rng = np.random.default_rng(5)
@@ -165,9 +172,9 @@ def checks(kernels: Any, *, few: bool) -> Iterator[Check]:
     for image, resized in PLACE_SIZES:
         if few and np.prod(image) > LARGEST_FEW // 16:
             continue
-        for area in (False, True):
-            name = f"place_views {'x'.join(map(str, image))} to {'x'.join(map(str, resized))} {'areas' * area}".rstrip()
-            yield Check(name, partial(place, image, resized, area))
+        for scaling in SCALINGS:
+            name = f"place_views {'x'.join(map(str, image))} to {'x'.join(map(str, resized))} {scaling}"
+            yield Check(name, partial(place, image, resized, scaling))
     for images, rows, limit in NMS_ROWS:
         if not few or rows < 1000:
             yield Check(f"corner_soft_nms N={images} D={rows}", partial(soft_nms, images, rows, limit))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +19,17 @@ import numpy as np
 from cornernet import plugins
 from cornernet.benchmarks.kernels import NO_GPU, Device, Stopwatch
 from cornernet.plugins.driver import Driver, DriverError
-from cornernet.plugins.launchers import Launchers, View
+from cornernet.plugins.launchers import SCALINGS, Launchers, View
 
 
 class Batch(NamedTuple):
-    """So many images of (height, width) [px], scaled to fit a square canvas of this side [px]."""
+    """So many images of (height, width) [px], scaled to fit a square canvas of this side [px]; floats: interpolated in
+    float32 onto canvases of it, as a CornerNet-Saccade's."""
 
     images: int
     size: tuple[int, int]
     side: int
+    floats: bool = False
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -36,7 +39,11 @@ class Batch(NamedTuple):
 
     @property
     def moved_bytes(self) -> int:
-        return 3 * self.images * (self.size[0] * self.size[1] + self.side**2)
+        return 3 * self.images * self.size[0] * self.size[1] + self.canvas_bytes
+
+    @property
+    def canvas_bytes(self) -> int:
+        return 3 * self.images * self.side**2 * (4 if self.floats else 1)
 
 
 BATCHES = (
@@ -44,30 +51,33 @@ BATCHES = (
     Batch(16, (480, 640), 511),
     Batch(16, (1080, 1920), 511),
     Batch(16, (400, 511), 511),
+    Batch(32, (480, 640), 255, floats=True),
 )
-REHEARSAL = (Batch(2, (24, 32), 40), Batch(1, (100, 90), 20))
+REHEARSAL = (Batch(2, (24, 32), 40), Batch(1, (100, 90), 20), Batch(1, (50, 60), 30, floats=True))
 
 
 def measure(device: Device, launchers: Launchers, batch: Batch, watch: Stopwatch) -> dict[str, Any]:
     """One row. Below half size areas are averaged, as a Detector does."""
     height, width = batch.size
     noise = np.random.default_rng(0).integers(0, 256, (batch.images, height, width, 3), dtype=np.uint8)
-    pixels, canvases = device.allocate(noise.nbytes), device.allocate(3 * batch.images * batch.side**2)
+    pixels, canvases = device.allocate(noise.nbytes), device.allocate(batch.canvas_bytes)
     device.to_device(pixels, noise.ctypes.data, noise.nbytes)
     resized = batch.resized
-    strides, area = (3 * width, 3, 1), resized[0] / height < 0.5
+    strides, areas = (3 * width, 3, 1), resized[0] / height < 0.5
+    method = "bilinear_floats" if batch.floats else "areas" if areas else "bilinear"
+    parts = [*strides, *batch.size, *resized, 0, 0, *resized]
     views = [
-        View(pixels + number * noise[0].nbytes, *strides, *batch.size, *resized, 0, 0, *resized, number % 2, area)
-        for number in range(batch.images)
+        View(pixels + number * noise[0].nbytes, *parts, number % 2, SCALINGS[method]) for number in range(batch.images)
     ]
     square = (batch.side, batch.side)
+    place = partial(launchers.place_float_views, whole=False) if batch.floats else launchers.place_views
     microseconds = watch.microseconds(
-        lambda turn: launchers.place_views(views, canvases, square, (0, 0, 0), stream=watch.stream)
+        lambda turn: place(views, canvases, square, (0, 0, 0), stream=watch.stream)  # type: ignore[operator]
     )
     device.free_all()
     return {
         **batch._asdict(),
-        "method": "areas" if area else "bilinear",
+        "method": method,
         "microseconds": microseconds,
         "gigabytes_per_second": batch.moved_bytes / microseconds / 1000,
     }

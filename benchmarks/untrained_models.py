@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cornernet.engine.errors import CornerNetError
 
@@ -82,9 +82,14 @@ def untrained_network(preset_name: str, classes: int = CLASSES) -> tuple[CornerN
 
 
 def pairing_network(preset_name: str) -> tuple[CornerNet, ModelCard]:
-    """Random weights that find boxes to compare: one class, and no embeddings too far apart."""
+    """Random weights that find boxes to compare: one class, and no embeddings too far apart; crops wherever a Saccade
+    could make some."""
     network, card = untrained_network(preset_name, classes=1)
-    return network, card.model_copy(update={"decoder": card.decoder.model_copy(update={"max_distance": 1e6})})
+    changes: dict[str, Any] = {"decoder": card.decoder.model_copy(update={"max_distance": 1e6})}
+    if card.saccade is not None:
+        thresholds = dict.fromkeys(("attention_threshold", "view_threshold", "reference_threshold"), 0.0)
+        changes["saccade"] = card.saccade.model_copy(update={**thresholds, "max_crops": 5})
+    return network, card.model_copy(update=changes)
 
 
 def write_untrained(preset_name: str, path: Path) -> None:

@@ -216,9 +216,7 @@ class Launchers:
     ) -> None:
         """The same with canvases of float32, rounded as uint8 is if `whole`."""
         described = (View * len(views))(*views)
-        self._call(
-            "cornernet_place_float_views", described, len(views), canvases, *size, whole, bytes(fill), stream
-        )
+        self._call("cornernet_place_float_views", described, len(views), canvases, *size, whole, bytes(fill), stream)
 
     def device_of(self, address: int) -> int | None:
         """Index of the device whose memory `address` lies in; None for host memory or no memory at all."""

@@ -129,7 +129,8 @@ def test_of_the_plugins_the_engine_imports_only_where_the_library_is_and_how_it_
     names = {name for path in (ROOT / "engine").rglob("*.py") for name in imports_of(path)}
     plugins = {name for name in names if name.startswith("cornernet.plugins")}
     where = {"cornernet.plugins.library_path", "cornernet.plugins.LIBRARY_VARIABLE"}
-    assert plugins == where | {f"cornernet.plugins.launchers.{name}" for name in ("Launchers", "LaunchError", "View")}
+    how = ("Launchers", "LaunchError", "SCALINGS", "View")
+    assert plugins == where | {f"cornernet.plugins.launchers.{name}" for name in how}
 
 
 @pytest.mark.parametrize("folder", PACKAGES, ids=name_of)

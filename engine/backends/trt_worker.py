@@ -85,9 +85,9 @@ class Worker:
         self._owned: list[Any] = []
         try:
             self._stream = self._own(Stream(cuda))
-            self._placer = None if launchers is None else self._own(Placer(cuda, self._stream, launchers, lent, plan.canvas))
-            self._finisher = None
+            self._placer = self._finisher = None
             if launchers is not None:
+                self._placer = self._own(Placer(cuda, self._stream, launchers, lent, plan.canvas))
                 self._finisher = self._own(Finisher(cuda, self._stream, launchers, blocks))
             self.contexts = self._own(Contexts(api, cuda, plan, self._stream, own=graphs, kernels=kernels))
             size = max(int(np.prod(profile.max)) * 3 for profile in plan.profiles) * plan.canvas.itemsize

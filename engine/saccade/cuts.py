@@ -185,21 +185,29 @@ def _lengths(spans: tuple[Span, Span]) -> Size:
     return end - first, right - left
 
 
+_WHOLE = 1 << 21
+"""Pixels up to which a window is converted to float32 whole, 12 bytes each: 1920 x 1080 are resized in 0.7 ms, where
+picking takes 3. Of a larger one the two rows and columns that matter for each pixel of the canvas are picked first."""
+
+
 def _resize(source: np.ndarray, size: Size, *, antialias: bool) -> np.ndarray:
     """(H, W, 3) uint8 -> (*size, 3) float32, bilinear: OpenCV's uint8 is up to 0.8 grey levels off."""
     (height, width), (rows, columns) = source.shape[:2], size
     if averages_areas((height, width), size, antialias):
         return cv2.resize(source, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32)
-    if height * width <= 4 * rows * columns:
+    if height * width <= _WHOLE:
         return cv2.resize(source.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
-    # Of a large image two rows and columns matter for each pixel; a float32 copy of it would be four times as large.
     above, below, down = _neighbours(height, rows)
     left, right, along = _neighbours(width, columns)
-    picked = source[np.stack((above, below))[:, :, None, None], np.stack((left, right))]
-    upper, lower = picked.astype(np.float32)
-    pairs = upper + (lower - upper) * down[:, None, None, None]
-    content: np.ndarray = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * along[:, None]
-    return content
+    picked = source[np.stack((above, below))[:, :, None], np.concatenate((left, right))].astype(np.float32)
+    upper, lower = _between(picked[:, :, :columns], picked[:, :, columns:], along[:, None])
+    return _between(upper, lower, down[:, None, None])
+
+
+def _between(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """In float32 as OpenCV has it on x86: multiplied and added with one rounding, for which a double has room."""
+    mixed: np.ndarray = (first + (second - first) * share.astype(np.float64)).astype(np.float32)
+    return mixed
 
 
 def _neighbours(length: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

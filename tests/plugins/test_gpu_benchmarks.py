@@ -163,8 +163,9 @@ def test_every_kernel_check_passes_on_the_emulation_and_a_wrong_kernel_is_seen(e
 def test_the_placing_kernel_is_timed_to_a_full_row(emulated, tmp_path):
     file = tmp_path / "rows.json"
     assert placing_times.main(["--rehearse", "--json", str(file)]) == 0
-    first, second = json.loads(file.read_text())
-    assert (first["method"], second["method"]) == ("bilinear", "areas")
+    first, second, third = json.loads(file.read_text())
+    assert [row["method"] for row in (first, second, third)] == ["bilinear", "areas", "bilinear_floats"]
+    assert third["gigabytes_per_second"] == 3 * (50 * 60 + 4 * 30 * 30) / 500 / 1000
     assert first["microseconds"] == 500 and first["gigabytes_per_second"] == 3 * 2 * (24 * 32 + 40 * 40) / 500 / 1000
 
 
@@ -187,6 +188,10 @@ def test_images_on_the_device_are_compared_with_those_of_the_host_and_a_differen
         most = 1e-5 if row["array"] in finals else 0
         assert row["images_per_second"] > 0 and row["boxes"] > 0
         assert max(row["largest_score_difference"], row["largest_box_difference_px"]) <= most
+
+    assert device_images.main(["saccade-tiny", "--rehearse", "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())
+    assert [row["array"] for row in rows] == images * 2 and all(row["boxes"] > 0 for row in rows)
 
     def paint_it_grey(launchers, packed, *, canvases, **where):
         ctypes.memset(canvases, 77, int(np.prod(packed.shape)))

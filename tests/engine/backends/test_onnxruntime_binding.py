@@ -9,6 +9,7 @@ import pytest
 from fake_backends import BRIGHT_BOX_GRAPH, bright_box, make_card, picture, write_onnx
 from fake_cuda import FakeCuda
 from placing_rig import OnStream, emulated_kernels
+from saccade_onnx import write_saccade
 
 from cornernet.engine.backends import onnxruntime as module
 from cornernet.engine.backends import ort_binding
@@ -147,6 +148,28 @@ def test_a_detector_places_images_on_the_device(placing, plain, cuda, settings):
             assert [each.error for each in found] == [None] * 4
             assert [each.boxes.tolist() for each in found] == [each.boxes.tolist() for each in wanted]
         detector.close()
+    for array in arrays:
+        cuda.cudaFree(array.base)
+
+
+@pytest.mark.parametrize("protocol", ["default", "official"])
+def test_a_saccades_views_and_crops_are_cut_on_the_device(tmp_path, cuda, protocol):
+    path = write_saccade(tmp_path / "saccade.onnx")
+    settings = {"protocol": protocol, "soft_nms": None, "score_threshold": 0.0}
+    images = [picture(200 + 10 * n, 320, (30 + n, 40, 80, 90)) for n in range(4)]
+    arrays = [cuda.device_array(image) for image in images]
+    wanted = Detector(module.OnnxRuntimeBackend(path, providers=CPU), **settings).predict(images)
+    assert min(map(len, wanted)) > 2, "boxes of crops too"
+    placing = open_bound(path, cuda, emulated_kernels().launchers)
+    assert placing.takes_float and placing.places_views
+    detector = Detector(placing, **settings)
+    for found in (detector.predict(arrays, batch_size=3), list(detector.stream([*arrays[:2], *images[2:]]))):
+        for each, expected in zip(found, wanted, strict=True):
+            assert each.error is None and len(each) == len(expected)
+            np.testing.assert_allclose(each.boxes, expected.boxes, atol=1e-2)
+            np.testing.assert_allclose(each.scores, expected.scores, atol=1e-5)
+    detector.close()
+    placing.close()
     for array in arrays:
         cuda.cudaFree(array.base)
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from emulation import built_emulation
 from fake_backends import make_card
 from fake_driver import OTHER
+from fake_tensorrt import expected
 from placing_rig import OnStream, emulated_kernels, plan_of
+from planted_saccade import saccade_card
 from tensorrt_rig import Rig, assert_results, images
 
 from cornernet.engine.backends import cuda_placing
 from cornernet.engine.backends import tensorrt as module
 from cornernet.engine.backends.device_arrays import describe_image, facts_of
+from cornernet.engine.backends.placing import open_launchers
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.engine.geometry import place_fit
-from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.protocol import DEFAULT, OFFICIAL
 from cornernet.engine.reading.packing import pack, packed_bytes
 from cornernet.engine.reading.preprocess import place_on_canvas
+from cornernet.engine.saccade.cuts import cut
+from cornernet.engine.saccade.two_looks import TwoLooks
+from cornernet.plugins import launchers as launchers_module
 
 CARD = make_card()
 CANVAS = (32, 48)
@@ -139,6 +146,47 @@ def test_an_engine_places_images_only_where_the_library_is_there_and_can_run(tmp
     with Rig(tmp_path) as rig:
         assert not rig.backend.places_views
     assert "images are placed on the host: an old driver" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_engine_of_float_canvases_gets_a_saccades_windows_in_floats_rounded_or_not(tmp_path, monkeypatch, dtype):
+    kernels, card = emulated_kernels(), saccade_card(max_size=256)
+    monkeypatch.setattr(module, "placing_launchers", lambda cuda, library: OnStream(kernels.launchers, cuda.runtime))
+    plan = TwoLooks(card, OFFICIAL if dtype == np.float32 else DEFAULT, 30)
+    with Rig(tmp_path, card=card, outputs=card.detection_outputs, float_canvases=True, float_input=True) as rig:
+        assert rig.backend.places_views
+        for count in (1, 3, 4, 9, 4, 4):
+            values = [noise(40 + seed, 90 - seed, seed) for seed in range(count)]
+            cuts = [cut(image.shape[:2], (20, 30), 0.7, 32, 4, plan.protocol.saccade) for image in values]
+            wanted = np.empty((count, 32, 32, 3), dtype)
+            for canvas, image, one in zip(wanted, values, cuts):
+                plan.place(image, one, canvas)
+            arrays = [on_device(rig, image) if number % 2 else (image, None) for number, image in enumerate(values)]
+            memory = np.empty(sum(image.nbytes for image in values), np.uint8)
+            views = [(image, one) for (image, _), one in zip(arrays, cuts)]
+            raw = rig.backend.run_views(pack(views, memory, plan, dtype=np.dtype(dtype)))
+            for got, expected_values in zip(raw, expected(wanted)):
+                np.testing.assert_allclose(got, expected_values, rtol=1e-5)
+            for _, array in arrays:
+                if array is not None:
+                    rig.cuda.cudaFree(array.base)
+    assert rig.cuda.alive() == {}
+
+
+def test_levels_between_whole_ones_are_not_written_into_canvases_that_cannot_hold_them(rig):
+    plan = TwoLooks(saccade_card(), OFFICIAL, 30)
+    values = noise(40, 50)
+    one = cut((40, 50), (20, 30), 0.7, 32, 4, OFFICIAL.saccade)
+    packed = pack([(values, one)], np.empty(values.nbytes, np.uint8), plan, dtype=np.dtype(np.float32))
+    with pytest.raises(BackendError, match="canvases of uint8 cannot hold levels of float32"):
+        rig.backend.run_views(packed)
+
+
+def test_a_library_from_before_there_was_a_kernel_places_nothing_and_is_told_to_be_built_again(monkeypatch, caplog):
+    signatures = launchers_module._SIGNATURES
+    monkeypatch.setattr(launchers_module, "_SIGNATURES", signatures | {"cornernet_of_tomorrow": (None, [])})
+    assert open_launchers(built_emulation()) is None
+    assert "places no images" in caplog.text and "cornernet_of_tomorrow. Build it again." in caplog.text
 
 
 class OneBox:

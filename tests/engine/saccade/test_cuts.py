@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from planted_saccade import saccade_card
 
 from cornernet.engine.protocol import DEFAULT, OFFICIAL, OFFICIAL_SACCADE, SaccadeRules
+from cornernet.engine.saccade import cuts
 from cornernet.engine.saccade.cuts import cut, place_cut, view
 
 CARD = saccade_card()
@@ -132,11 +133,16 @@ def test_numpy_2_counts_the_pixels_of_a_view_in_float32():
     assert shown == [(1, 599), (0, 600)]
 
 
-def test_a_large_picture_is_shrunk_as_a_small_one():
-    picture = noise((330, 460), seed=3)
-    one = view(picture.shape[:2], 120, 255, CELL, DEFAULT_RULES)
+@pytest.mark.parametrize("image", [(330, 460), (90, 31), (1, 70), (8, 8)])
+def test_a_large_picture_is_shrunk_as_a_small_one(monkeypatch, image):
+    picture = noise(image, seed=3)
+    one = view(image, 120, 255, CELL, DEFAULT_RULES)
     exact = oracles.paste(picture, rectangle(one.source), rectangle(one.target))
-    assert np.abs(canvas_of(one, picture, DEFAULT_RULES) - exact).max() <= 0.5 + 1e-3
+    small = canvas_of(one, picture, DEFAULT_RULES)
+    monkeypatch.setattr(cuts, "_WHOLE", 0)
+    large = canvas_of(one, picture, DEFAULT_RULES)
+    for canvas in (small, large):
+        assert np.abs(canvas - exact).max() <= 0.5 + 1e-3
 
 
 def test_area_averaging_is_there_for_those_who_want_it():

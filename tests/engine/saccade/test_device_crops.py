@@ -1,6 +1,7 @@
 """Views and crops of a CornerNet-Saccade cut where the image lies: on a device, which is the emulation's here."""
 
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ SIDE, CELL = 31, 4
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 PLACES, SCALES = st.tuples(st.floats(-60, 150), st.floats(-60, 150)), st.floats(0.05, 40)
 
+SMOOTH = replace(DEFAULT, saccade=replace(DEFAULT.saccade, antialias=True))
+
 OFF = 2e-3
 """Grey levels between OpenCV's interpolation of floats, which is another on every processor, and the kernel's."""
 
@@ -40,7 +43,7 @@ def cut_on_device(kernels, views, plan, dtype):
 
 @settings(max_examples=150, deadline=None)
 @given(SIZES, st.lists(st.tuples(PLACES, SCALES), min_size=1, max_size=4), st.sampled_from(["bgr", "rgb"]))
-@pytest.mark.parametrize("protocol", [DEFAULT, OFFICIAL], ids=["default", "official"])
+@pytest.mark.parametrize("protocol", [DEFAULT, OFFICIAL, SMOOTH], ids=["default", "official", "areas averaged"])
 def test_windows_are_cut_on_the_device_as_on_the_host(kernels, protocol, image, windows, order):
     plan = TwoLooks(saccade_card(channel_order=order, fill=(9, 8, 7)), protocol, 30)
     rules = protocol.saccade

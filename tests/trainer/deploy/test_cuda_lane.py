@@ -10,17 +10,20 @@ import pytest
 import torch
 from fake_backends import make_card
 from placing_rig import emulated_kernels, plan_of
+from planted_saccade import saccade_card
 from raw_rows import CARD, PLACEMENTS, found
 
 from cornernet.engine.backends import RawDetections
 from cornernet.engine.backends.device_arrays import DeviceImage
 from cornernet.engine.backends.finishing import Finishing, NmsRules
 from cornernet.engine.geometry import place_fit
-from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.protocol import DEFAULT, OFFICIAL
 from cornernet.engine.reading.packing import pack
 from cornernet.engine.reading.preprocess import place_on_canvas
 from cornernet.engine.results.device_rules import placement_row
 from cornernet.engine.results.postprocess import Suppression, to_results
+from cornernet.engine.saccade.cuts import cut
+from cornernet.engine.saccade.two_looks import TwoLooks
 from cornernet.trainer.deploy import cuda_lane
 from cornernet.trainer.deploy.cuda_lane import CudaLane
 
@@ -120,6 +123,23 @@ def test_a_lane_places_images_itself_before_and_after_recording(lane, monkeypatc
     assert waited == ["default", 77]
     (recording,) = lane._graphs._kept.values()
     assert recording.graph.replays == 3
+
+
+def test_a_lane_keeps_levels_that_are_not_whole_beside_whole_ones_of_the_same_shape(lane):
+    """From the host and placed here, before and after recording, each type with a recording of its own."""
+    plan, kept = TwoLooks(saccade_card(), OFFICIAL, 30), []
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    one = cut((60, 80), (20, 30), 0.7, 32, 4, OFFICIAL.saccade)
+    for dtype in (np.uint8, np.float32) * 4:
+        canvases = np.empty((1, 32, 32, 3), dtype)
+        plan.place(image, one, canvases[0])
+        packed = pack([(image, one)], np.empty(image.nbytes, np.uint8), plan, dtype=np.dtype(dtype))
+        kept.append((lane.run(canvases)[0], lane.run(packed)[0], canvases))
+    for from_host, placed, canvases in kept:
+        np.testing.assert_allclose(from_host, canvases.sum(dtype=np.float64), rtol=1e-6)
+        np.testing.assert_allclose(placed, from_host, rtol=1e-6)
+    assert len({float(from_host[0]) for from_host, _, _ in kept}) == 2
+    assert [recording.graph.replays for recording in lane._graphs._kept.values()] == [7, 7]
 
 
 def rows_of(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
