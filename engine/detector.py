@@ -88,7 +88,7 @@ class Detector:
             what is fastest here; precision="bf16": faster on CPUs that compute in it, boxes a little different.
         device: "cpu", "cuda" or "cuda:1"; None: the runtime's own choice.
         decode: "fast": with "fit", a JPEG more than twice as large as its canvas is decoded at 1/2, 1/4 or 1/8.
-        device_preprocessing: images of the host are scaled, padded and cut on the device too, as those that lie there are.
+        device_preprocessing: images of the host are scaled, padded and cut on the device too, as those lying there are.
         device_postprocessing: soft-NMS runs on the device too, so that batches come back final. BackendError for what
             only the host does: views to merge, the official order of boxes, and others it names.
         threads: cores to use, for reading and for a runtime that computes on the CPU; default all this process may.
