@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cornernet.engine.backends.device_arrays import DeviceImage
-from cornernet.engine.backends.placing import UINT8, Packed, ViewToPlace
+from cornernet.engine.backends.placing import UINT8, Packed, Part, ViewToPlace
 from cornernet.engine.geometry import Placed
 from cornernet.engine.reading.views import Looks
 
 Pixels = np.ndarray | DeviceImage
 """(H, W, 3) uint8 BGR, on the host or on the device."""
 
-
-def packed_bytes(images: Iterable[Pixels]) -> int:
-    """Host memory that `pack` needs for views of these images [bytes]. An image with many views is uploaded once."""
-    return sum(image.size for image in _each_once(images) if isinstance(image, np.ndarray))
+Views = Sequence[tuple[Pixels, Placed]]
+"""Of one canvas size. An image may have many."""
 
 
-def pack(
-    views: Sequence[tuple[Pixels, Placed]], memory: np.ndarray, plan: Looks, *, dtype: np.dtype[Any] = UINT8
-) -> Packed:
+def packed_bytes(views: Views, plan: Looks) -> int:
+    """Host memory that `pack` needs for these views [bytes]."""
+    return sum(window.size for window, _ in _windows(views, _parts(views, plan)).values())
+
+
+def pack(views: Views, memory: np.ndarray, plan: Looks, *, dtype: np.dtype[Any] = UINT8) -> Packed:
     """Copy what lies on the host into `memory` (bytes,) uint8, and describe where everything goes.
 
-    views: of one canvas size. The kernel makes of them what `plan.place` makes. dtype: see `Packed`.
+    The kernel makes of them what `plan.place` makes. Of an image on the host the rectangle around all its parts is
+    copied, once. dtype: see `Packed`.
     """
-    card = plan.card
-    images = list(_each_once(image for image, _ in views))
-    first: dict[int, tuple[int, tuple[int, ...]]] = {}
+    parts, card = _parts(views, plan), plan.card
+    lies: dict[int, tuple[int, tuple[int, ...]]] = {}
+    """Where each image's first pixel is, or would be, and its strides."""
     used = 0
-    for image in images:
-        if isinstance(image, np.ndarray):
-            target = memory[used : used + image.size].reshape(image.shape)
-            target[...] = image
-            first[id(image)] = used, target.strides
-            used += image.size
-        else:
-            first[id(image)] = image.address, image.strides
+    for key, (window, (top, left)) in _windows(views, parts).items():
+        target = memory[used : used + window.size].reshape(window.shape)
+        target[...] = window
+        rows, pixels, _ = target.strides
+        lies[key] = used - top * rows - left * pixels, target.strides
+        used += window.size
     described = []
-    for image, placement in views:
-        address, (rows, pixels, channels) = first[id(image)]
+    for (image, _), part in zip(views, parts, strict=True):
+        address, (rows, pixels, channels) = (
+            (image.address, image.strides) if isinstance(image, DeviceImage) else lies[id(image)]
+        )
         if card.channel_order == "rgb":
             address, channels = address + 2 * channels, -channels
-        part = plan.part((image.shape[0], image.shape[1]), placement)
         address += part.first[0] * rows + part.first[1] * pixels
         described.append(ViewToPlace(address, isinstance(image, np.ndarray), (rows, pixels, channels), part))
-    on_device = tuple(image for image in images if isinstance(image, DeviceImage))
-    return Packed(memory[:used], tuple(described), on_device, views[0][1].canvas, card.fill, dtype)
+    images = tuple({id(image): image for image, _ in views if isinstance(image, DeviceImage)}.values())
+    return Packed(memory[:used], tuple(described), images, views[0][1].canvas, card.fill, dtype)
 
 
-def _each_once(images: Iterable[Pixels]) -> Iterable[Pixels]:
-    return {id(image): image for image in images}.values()
+def _parts(views: Views, plan: Looks) -> list[Part]:
+    return [plan.part((image.shape[0], image.shape[1]), placement) for image, placement in views]
+
+
+def _windows(views: Views, parts: Sequence[Part]) -> dict[int, tuple[np.ndarray, tuple[int, int]]]:
+    """Of each image on the host, by its id: what its parts lie in, and where that begins [px]."""
+    of_each: dict[int, tuple[np.ndarray, list[Part]]] = {}
+    for (image, _), part in zip(views, parts, strict=True):
+        if isinstance(image, np.ndarray):
+            of_each.setdefault(id(image), (image, []))[1].append(part)
+    found = {}
+    for key, (image, its) in of_each.items():
+        first = np.array([part.first for part in its])
+        (top, left), (bottom, right) = first.min(axis=0), (first + [part.source for part in its]).max(axis=0)
+        found[key] = image[top:bottom, left:right], (int(top), int(left))
+    return found

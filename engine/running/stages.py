@@ -141,7 +141,7 @@ class Stages:
         """Host memory that `place` needs for a batch."""
         views = _placements(batch, window)
         if self._is_packed(views):
-            return packed_bytes(pixels for pixels, _ in views)
+            return packed_bytes(views, self.plan)
         return int(np.prod((len(batch), *batch[0].placement.canvas, 3))) * self.dtype.itemsize
 
     def place(self, batch: Batch, window: Sequence[Loaded], memory: np.ndarray) -> np.ndarray | Packed:

@@ -78,7 +78,7 @@ def test_batches_split_and_filled_up_come_back_final_and_each_keeps_its_own(rig,
 def test_images_that_the_device_places_come_back_final_too(rig):
     views = [(np.random.default_rng(seed).integers(0, 256, (*PLACEMENTS[seed].image, 3), np.uint8), PLACEMENTS[seed])
              for seed in range(3)]  # fmt: skip
-    memory = np.empty(packed_bytes(image for image, _ in views), np.uint8)
+    memory = np.empty(packed_bytes(views, plan_of(rig.backend.card)), np.uint8)
     packed = pack(views, memory, plan_of(rig.backend.card))
     found = rig.backend.run_final(packed, TABLE[:3], Finishing(RULES._replace(drop_empty=False)))
     raw = rig.backend.run_views(packed)

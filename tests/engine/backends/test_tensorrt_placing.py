@@ -48,7 +48,7 @@ def packed_of(sources, canvas=CANVAS):
         placement = place_fit(values.shape[:2], canvas, DEFAULT)
         views.append((array, placement))
         wanted.append(place_on_canvas(values, placement, CARD, DEFAULT))
-    memory = np.empty(packed_bytes(image for image, _ in views), np.uint8)
+    memory = np.empty(packed_bytes(views, plan_of(CARD)), np.uint8)
     return pack(views, memory, plan_of(CARD)), np.stack(wanted)
 
 

@@ -37,7 +37,7 @@ def kernels():
 
 def cut_on_device(kernels, views, plan, dtype):
     about = dict(card=plan.card, name="", run=None, close=None, takes_float=dtype == np.float32)
-    memory = np.empty(packed_bytes(pixels for pixels, _ in views), np.uint8)
+    memory = np.empty(packed_bytes(views, plan), np.uint8)
     return PlacesViews(kernels, types.SimpleNamespace(**about))._place(pack(views, memory, plan, dtype=np.dtype(dtype)))
 
 
@@ -96,8 +96,9 @@ def test_images_of_the_host_are_cut_on_the_device_on_request_and_beside_those_th
     placing = PlacesViews(kernels, SceneBackend())
     found = Detector(placing, soft_nms="hard", device_preprocessing=True).predict(IMAGES)
     same(found, plain)
-    # Views and crops of an image share one copy of it in each batch.
-    assert placing.packed[0].memory.size == sum(image.size for image in IMAGES)
+    views, *crops = (packed.memory.size for packed in placing.packed)
+    assert views == sum(image.size for image in IMAGES), "the views of an image share its copy"
+    assert 0 < sum(crops) < views / 2, "of crops what they show"
     mixture = [OnDevice(kernels, image) if number % 2 else image for number, image in enumerate(IMAGES)]
     same(Detector(PlacesViews(kernels, SceneBackend()), soft_nms="hard").predict(mixture), plain)
 
