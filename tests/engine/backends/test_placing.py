@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from emulated_placing import own
@@ -49,3 +52,19 @@ def test_a_part_places_the_same_canvases_and_uploads_only_what_it_shows(kernels,
     single = packed.part(0, 1)
     assert 0 < single.memory.size < packed.part(0, 2).memory.size
     assert np.shares_memory(single.memory, packed.memory), "page-locked memory stays that"
+
+
+def test_every_image_on_the_device_stays_alive_with_the_batch_and_with_its_parts(kernels):
+    """Between the looks, and while a batch waits for its turn, nobody else may hold them."""
+    plan = TwoLooks(saccade_card(), DEFAULT, 30)
+    arrays = [OnDevice(kernels, np.zeros((40, 50, 3), np.uint8)) for _ in range(3)]
+    alive = [weakref.ref(array) for array in arrays]
+    images = [describe_image(array, facts_of(array)) for array in arrays]
+    one = cut((40, 50), (20, 20), 0.7, SIDE, 4, DEFAULT.saccade)
+    part = pack([(image, one) for image in images], np.empty(0, np.uint8), plan).part(2, 1)
+    del arrays, images
+    gc.collect()
+    assert [array() is not None for array in alive] == [True] * 3
+    del part
+    gc.collect()
+    assert [array() for array in alive] == [None] * 3
