@@ -127,7 +127,10 @@ def launch(
     ]
     whole, target = packed.dtype == UINT8, (canvases, packed.canvas, packed.fill)
     if dtype == UINT8 and not whole:
-        raise BackendError(f"canvases of {dtype} cannot hold levels of {packed.dtype}")
+        raise BackendError(
+            f"canvases of {dtype} cannot hold levels of {packed.dtype}; expected levels of uint8. Give those, or open "
+            "a model that takes float32 canvases."
+        )
     try:
         if dtype == UINT8:
             launchers.place_views(views, *target, stream=stream)
