@@ -52,6 +52,7 @@ class Placer:
         if any(buffer.holds(address, memory.nbytes) for buffer in self._lent):
             return address
         if memory.nbytes > self._staging.size:
+            self._stream.synchronize()  # images of a batch that failed may be on their way
             self._staging.free()
             self._staging = PinnedBuffer(self._cuda, memory.nbytes)
         self._staging.array(memory.shape, memory.dtype)[...] = memory

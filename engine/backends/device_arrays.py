@@ -49,8 +49,13 @@ class DeviceImage:
     @property
     def ends(self) -> tuple[int, int]:
         """Addresses of its first and its last byte in memory."""
-        reach = [(extent - 1) * stride for extent, stride in zip(self.shape, self.strides)]
-        return self.address + sum(min(0, each) for each in reach), self.address + sum(max(0, each) for each in reach)
+        return ends_of(self.address, self.shape, self.strides)
+
+
+def ends_of(address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
+    """Addresses of the first and the last byte in memory of an array of bytes; `address` is its first value's."""
+    reach = [(extent - 1) * stride for extent, stride in zip(shape, strides)]
+    return address + sum(min(0, each) for each in reach), address + sum(max(0, each) for each in reach)
 
 
 def facts_of(source: Any) -> dict[str, Any] | None:

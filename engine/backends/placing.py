@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.device_arrays import DeviceImage, ends_of
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.plugins import library_path
 from cornernet.plugins.launchers import SCALINGS, LaunchError, Launchers, View
@@ -83,7 +83,14 @@ class Packed:
         return {image.producer for image in self.images if image.producer is not None}
 
     def part(self, start: int, count: int) -> Packed:
-        return replace(self, views=self.views[start : start + count])
+        """Some of the canvases, with the memory that they need: each part is uploaded."""
+        views = self.views[start : start + count]
+        ends = [
+            end for view in views if view.packed for end in ends_of(view.address, (*view.part.source, 3), view.strides)
+        ]
+        first, last = min(ends, default=0), max(ends, default=-1)
+        moved = (view._replace(address=view.address - first) if view.packed else view for view in views)
+        return replace(self, memory=self.memory[first : last + 1], views=tuple(moved))
 
 
 def open_launchers(library: Path | None = None) -> Launchers | None:
@@ -120,7 +127,10 @@ def launch(
     ]
     whole, target = packed.dtype == UINT8, (canvases, packed.canvas, packed.fill)
     if dtype == UINT8 and not whole:
-        raise BackendError(f"canvases of {dtype} cannot hold levels of {packed.dtype}")
+        raise BackendError(
+            f"canvases of {dtype} cannot hold levels of {packed.dtype}; expected levels of uint8. Give those, or open "
+            "a model that takes float32 canvases."
+        )
     try:
         if dtype == UINT8:
             launchers.place_views(views, *target, stream=stream)

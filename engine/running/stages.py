@@ -130,6 +130,8 @@ class Stages:
         views: list[View] = []
         for position, loaded in enumerate(window):
             if loaded.size is not None and loaded.error is None:
+                if loaded.found and isinstance(loaded.pixels, DeviceImage):  # it was read: whoever wrote it is done
+                    loaded.pixels = replace(loaded.pixels, producer=None)
                 try:
                     placements = self.plan.placements(loaded.size, loaded.seen)
                     views += [View(position, order, place) for order, place in enumerate(placements, len(loaded.found))]

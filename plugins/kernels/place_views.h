@@ -9,7 +9,8 @@
 enum CornernetScaling {
     CORNERNET_BILINEAR = 0,  // cv2.resize(uint8, INTER_LINEAR): in whole numbers
     CORNERNET_AREAS = 1,  // cv2.resize(uint8, INTER_AREA): each pixel the mean of what it covers, where both sides shrink
-    CORNERNET_BILINEAR_FLOATS = 2  // cv2.resize(float32, INTER_LINEAR): levels between the whole ones, 2e-3 off at most
+    // cv2.resize(float32, INTER_LINEAR) with positions in double: levels between the whole ones
+    CORNERNET_BILINEAR_FLOATS = 2
 };
 
 // One view of an image: a rectangle of source pixels, what it is scaled to, and where that lies on its canvas.

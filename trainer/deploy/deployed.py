@@ -116,7 +116,8 @@ class DeployedAttention(nn.Module):
 
 
 class DeployedNetwork(nn.Module):
-    """Images (N, H, W, 3) uint8 -> the five outputs of the ONNX contract, boxes in canvas pixels; seven of a Saccade.
+    """Images (N, H, W, 3), uint8 or float32 levels -> the five outputs of the ONNX contract, boxes in canvas pixels;
+    seven of a Saccade.
 
     A frozen copy of `network` in eval mode, batch norms folded, without training-only heads and corner modules.
     Canvas sides must be legal for the card.

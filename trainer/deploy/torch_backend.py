@@ -116,6 +116,8 @@ class TorchBackend:
         network = self._network
         if network is None:
             raise BackendError("this backend was closed; open another one")
+        if canvases.dtype not in (np.uint8, np.float32):  # on a GPU they would become uint8, cut off
+            raise BackendError(f"canvases have type {canvases.dtype}; expected uint8, or float32 in grey levels.")
         try:
             if isinstance(canvases, Packed) or self.device.type == "cuda":
                 return self._run_in_lane(canvases, final)

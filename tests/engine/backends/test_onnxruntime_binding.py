@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_backends import BRIGHT_BOX_GRAPH, bright_box, make_card, picture, write_onnx
 from fake_cuda import FakeCuda
-from placing_rig import OnStream, emulated_kernels
+from placing_rig import OnStream, emulated_kernels, plan_of
 from saccade_onnx import write_saccade
 
 from cornernet.engine.backends import onnxruntime as module
@@ -16,6 +17,10 @@ from cornernet.engine.backends import ort_binding
 from cornernet.engine.backends.cuda_runtime import Cuda
 from cornernet.engine.detector import Detector
 from cornernet.engine.errors import BackendError, ImageError, ModelError
+from cornernet.engine.geometry import place_fit
+from cornernet.engine.protocol import DEFAULT
+from cornernet.engine.reading.packing import pack, packed_bytes
+from cornernet.engine.reading.preprocess import place_on_canvas
 
 CPU = ["CPUExecutionProvider"]
 
@@ -172,6 +177,22 @@ def test_a_saccades_views_and_crops_are_cut_on_the_device(tmp_path, cuda, protoc
     placing.close()
     for array in arrays:
         cuda.cudaFree(array.base)
+
+
+@pytest.mark.parametrize("counts", [(1, 3, 9), (9, 1, 3)], ids=["on the device", "on the host"])
+def test_images_of_a_batch_that_failed_are_not_on_their_way_through_memory_that_the_next_one_frees(
+    placing, plain, counts
+):
+    plan, one = plan_of(placing.card), place_fit((40, 50), (128, 128), DEFAULT)
+    for count in counts:
+        images = [noise(40, 50, seed=seed) for seed in range(count)]
+        views = [(image, one) for image in images]
+        size = packed_bytes(views, plan)
+        packed = pack(views, placing.allocate(size) if count == 9 else np.empty(size, np.uint8), plan)
+        canvases = np.stack([place_on_canvas(image, one, placing.card, DEFAULT) for image in images])
+        assert_same(placing.run_views(packed), plain.run(canvases))
+        with pytest.raises(BackendError, match=r"canvases of uint8 cannot hold levels of float32.*Give those"):
+            placing.run_views(replace(packed, dtype=np.dtype(np.float32)))
 
 
 def test_an_image_of_another_device_is_refused(placing, cuda):

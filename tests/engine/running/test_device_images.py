@@ -100,6 +100,21 @@ def test_images_of_the_host_are_placed_on_the_device_on_request(kernels, setting
     assert backend.packed and len(backend.backend.shapes) == len(backend.packed)
 
 
+def test_what_its_decoder_made_smaller_is_placed_as_the_host_places_it(kernels, tmp_path):
+    import cv2
+
+    path = tmp_path / "large.jpg"
+    cv2.imwrite(str(path), cv2.resize(noise(41, 57), (900, 643)))
+    settings = {"soft_nms": None, "size": (128, 128), "decode": "fast"}
+    backend = PlacesViews(kernels, FunctionBackend(seen))
+    (found,) = Detector(backend, device_preprocessing=True, **settings).predict(path)
+    (plain,) = Detector(FunctionBackend(seen), **settings).predict(path)
+    assert found.error is None and found.scores.tolist() == plain.scores.tolist()
+    assert found.boxes.tolist() == plain.boxes.tolist()
+    (packed,) = backend.packed
+    assert packed.memory.size < 643 * 900 * 3 / 15, "a quarter of each side"
+
+
 def test_without_the_request_images_of_the_host_are_placed_on_the_host(kernels):
     backend = PlacesViews(kernels, FunctionBackend(seen))
     Detector(backend).predict([noise(40, 50)] * 3)

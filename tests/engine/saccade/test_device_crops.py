@@ -103,6 +103,14 @@ def test_images_of_the_host_are_cut_on_the_device_on_request_and_beside_those_th
     same(Detector(PlacesViews(kernels, SceneBackend()), soft_nms="hard").predict(mixture), plain)
 
 
+def test_the_stream_that_wrote_an_image_is_waited_for_once_it_may_be_gone_at_the_second_look(kernels):
+    placing = PlacesViews(kernels, SceneBackend())
+    (found,) = Detector(placing, soft_nms="hard").predict(OnDevice(kernels, IMAGES[0], stream=77))
+    assert len(found) == 2
+    assert [packed.producers for packed in placing.packed] == [{77}, *[set()] * (len(placing.packed) - 1)]
+    assert len(placing.packed) > 1
+
+
 def test_an_image_that_fails_between_the_looks_leaves_the_others_theirs(kernels):
     images = [scene(TINY, LARGE), scene((100, 100, 118, 112, 199)), scene(TINY)]
     placing = PlacesViews(kernels, SceneBackend(fail_on=(199,)))

@@ -142,6 +142,19 @@ def test_a_lane_keeps_levels_that_are_not_whole_beside_whole_ones_of_the_same_sh
     assert [recording.graph.replays for recording in lane._graphs._kept.values()] == [7, 7]
 
 
+def test_page_locked_memory_on_the_way_to_the_device_grows_with_the_largest_batch_and_is_kept(lane, monkeypatch):
+    made: list[int] = []
+    plain = cuda_lane.page_locked
+    monkeypatch.setattr(
+        cuda_lane,
+        "page_locked",
+        lambda shape, dtype: (made.append(shape[0]) if dtype == torch.uint8 else None) or plain(shape, dtype),
+    )
+    for shape, dtype in (((1, 4, 6, 3), np.uint8), ((1, 4, 6, 3), np.float32), ((3, 4, 6, 3), np.uint8)) * 2:
+        lane.run(np.ones(shape, dtype))
+    assert made == [72, 288]
+
+
 def rows_of(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Rows that depend on the canvases: whose seed is their first pixel."""
     raws = [found(1, 30, levels=0, classes=3, seed=int(image[0, 0, 0])) for image in images]

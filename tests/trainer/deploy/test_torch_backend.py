@@ -55,6 +55,12 @@ def test_an_illegal_canvas_is_a_backend_error_that_names_it(backend):
         backend.run(drawn_images(0, 1, 60, 64))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
+def test_canvases_of_another_type_are_refused_and_not_cut_off_to_whole_levels(backend, dtype):
+    with pytest.raises(BackendError, match=f"canvases have type {np.dtype(dtype)}; expected uint8, or float32"):
+        backend.run(drawn_images(0, 1, 64, 64).astype(dtype))
+
+
 def test_a_closed_backend_says_so(backend):
     backend.close()
     with pytest.raises(BackendError, match="closed"):
@@ -180,4 +186,5 @@ def test_on_a_gpu_lanes_begin_once_the_weights_are_there_and_stay_on_the_device_
     network, second = lively_network(), torch.device("cuda", 1)
     backend = TorchBackend(network, card_of(network), device="cuda", precision="fp16")
     assert backend.device == second and backend.in_flight == 2
+    assert backend.takes_float and not backend.computes_on_cpu
     assert done == [(second,), {"memory_format": torch.channels_last}, ("waited", second), *[("lane", second)] * 2]
