@@ -44,6 +44,8 @@ struct Canvases {
     int height, width;
     uint8_t fill[3];
     bool whole;
+
+    __device__ bool rounds() const { return sizeof(Level) == 1 || whole; }
 };
 
 __device__ uint8_t saturated(float value) { return static_cast<uint8_t>(fminf(fmaxf(rintf(value), 0.f), 255.f)); }
@@ -148,7 +150,7 @@ __global__ void __launch_bounds__(kLanes* kWarps) place_views_kernel(
         } else if (view.method == kCopy) {
             for (int c = 0; c < 3; ++c) out[c] = static_cast<uint8_t>(source.channel(source.at(y, x), c));
         } else if (view.method == kBilinearFloats) {
-            bilinear_floats(source, neighbours_of_floats(y, view.down, view.rows), pair, canvases.whole, out);
+            bilinear_floats(source, neighbours_of_floats(y, view.down, view.rows), pair, canvases.rounds(), out);
         } else if (view.method == kMean) {
             mean(source, y, x, out);
         } else if (view.method == kArea) {
