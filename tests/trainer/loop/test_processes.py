@@ -107,6 +107,7 @@ assert not left, f"threads that can kill the process at its end: {left}"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the threads of a process from /proc")
 def test_two_processes_wait_for_a_validation_fail_with_it_and_end_with_equal_weights_and_no_threads(shapes, tmp_path):
     script = tmp_path / "two_ranks.py"
