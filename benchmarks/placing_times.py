@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,10 +71,10 @@ def measure(device: Device, launchers: Launchers, batch: Batch, watch: Stopwatch
         View(pixels + number * noise[0].nbytes, *parts, number % 2, SCALINGS[method]) for number in range(batch.images)
     ]
     square = (batch.side, batch.side)
-    place = partial(launchers.place_float_views, whole=False) if batch.floats else launchers.place_views
-    microseconds = watch.microseconds(
-        lambda turn: place(views, canvases, square, (0, 0, 0), stream=watch.stream)  # type: ignore[operator]
-    )
+    place: Callable[..., None] = launchers.place_views
+    if batch.floats:
+        place = partial(launchers.place_float_views, whole=False)
+    microseconds = watch.microseconds(lambda turn: place(views, canvases, square, (0, 0, 0), stream=watch.stream))
     device.free_all()
     return {
         **batch._asdict(),

@@ -1,6 +1,6 @@
 """Our backends beside the runtimes as anybody uses them: one canvas, uint8 to boxes, the same file, the same threads.
 
-    python -m cornernet.benchmarks.plain_runtimes tiny squeeze hourglass-104 --json plain_runtimes.json
+    python -m cornernet.benchmarks.plain_runtimes tiny squeeze --json plain_runtimes.json
 
 A model is an ONNX file, or a preset with random weights; a runtime that knows no ONNX functions gets the file with them
 inlined (`cornernet export --inline`). Each measurement is a process of its own and ours and plain take turns; ratio is

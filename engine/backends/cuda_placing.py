@@ -43,8 +43,14 @@ class Placer:
             self._stream.upload(self._uploaded.address, self._page_locked(packed.memory), size)
         for producer in packed.producers:
             self._stream.wait_for(producer)
-        addresses = {"uploaded": self._uploaded.address, "canvases": canvases}
-        launch(self._launchers, packed, **addresses, dtype=self._dtype, stream=self._stream.handle)
+        launch(
+            self._launchers,
+            packed,
+            uploaded=self._uploaded.address,
+            canvases=canvases,
+            dtype=self._dtype,
+            stream=self._stream.handle,
+        )
 
     def _page_locked(self, memory: np.ndarray) -> int:
         """Address of these bytes in memory that is uploaded beside the GPU's work."""

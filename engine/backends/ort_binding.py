@@ -20,7 +20,7 @@ from cornernet.engine.backends import Outputs, named_outputs
 from cornernet.engine.backends.cuda_memory import PinnedBuffer, Stream
 from cornernet.engine.backends.cuda_placing import Placer, check_addresses, placing_launchers
 from cornernet.engine.backends.cuda_runtime import Cuda
-from cornernet.engine.backends.device_arrays import DeviceImage
+from cornernet.engine.backends.device_arrays import UINT8, DeviceImage
 from cornernet.engine.backends.float_canvases import as_declared
 from cornernet.engine.backends.placing import Packed
 from cornernet.engine.errors import BackendError
@@ -34,8 +34,6 @@ AT_ONCE = 2
 Shape = tuple[int, ...]
 NewInput = Callable[[str, int, np.dtype[Any], Shape], Any]
 """Kind and number of a device, type, shape -> an OrtValue there."""
-
-UINT8 = np.dtype(np.uint8)
 
 MOST_INPUTS = 4
 """Shapes whose memory a binding keeps; the one used longest ago gives way."""

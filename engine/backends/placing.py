@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cornernet.engine.backends.device_arrays import DeviceImage, ends_of
+from cornernet.engine.backends.device_arrays import UINT8, DeviceImage, ends_of
 from cornernet.engine.errors import BackendError, ImageError
 from cornernet.plugins import library_path
 from cornernet.plugins.launchers import SCALINGS, LaunchError, Launchers, View
 
 log = logging.getLogger("cornernet.placing")
-
-UINT8 = np.dtype(np.uint8)
 
 
 class Part(NamedTuple):

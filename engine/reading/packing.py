@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cornernet.engine.backends.device_arrays import DeviceImage
-from cornernet.engine.backends.placing import UINT8, Packed, Part, ViewToPlace
+from cornernet.engine.backends.device_arrays import UINT8, DeviceImage
+from cornernet.engine.backends.placing import Packed, Part, ViewToPlace
 from cornernet.engine.geometry import Placed
 from cornernet.engine.reading.views import Looks
 
@@ -65,7 +65,7 @@ def _windows(views: Views, parts: Sequence[Part]) -> dict[int, tuple[np.ndarray,
             of_each.setdefault(id(image), (image, []))[1].append(part)
     found = {}
     for key, (image, its) in of_each.items():
-        first = np.array([part.first for part in its])
-        (top, left), (bottom, right) = first.min(axis=0), (first + [part.source for part in its]).max(axis=0)
-        found[key] = image[top:bottom, left:right], (int(top), int(left))
+        top, left = (min(part.first[axis] for part in its) for axis in (0, 1))
+        bottom, right = (max(part.first[axis] + part.source[axis] for part in its) for axis in (0, 1))
+        found[key] = image[top:bottom, left:right], (top, left)
     return found

@@ -14,6 +14,10 @@ from cornernet.plugins.launchers import SCALINGS, LaunchError, View
 pytestmark = needs_opencv_bits
 
 SIDES = st.integers(1, 70)
+LYING = {name: st.tuples(SIDES, SIDES) for name in ("image", "resized", "size")} | {
+    "top": st.integers(-40, 60),
+    "mirrored": st.booleans(),
+}
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -64,15 +68,7 @@ def test_whole_factors_are_scaled_to_the_bits_of_opencv(emulated, resized, down,
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    image=st.tuples(SIDES, SIDES),
-    resized=st.tuples(SIDES, SIDES),
-    size=st.tuples(SIDES, SIDES),
-    top=st.integers(-40, 60),
-    left=st.integers(-40, 60),
-    cut=st.tuples(st.integers(0, 30), st.integers(0, 30)),
-    mirrored=st.booleans(),
-)
+@given(**LYING, left=st.integers(-40, 60), cut=st.tuples(st.integers(0, 30), st.integers(0, 30)))
 def test_it_lies_where_it_was_asked_for_and_fill_around_it(emulated, image, resized, size, top, left, cut, mirrored):
     pixels = noise(*image)
     shown = (max(0, resized[0] - cut[0]), max(0, resized[1] - cut[1]))
@@ -138,15 +134,7 @@ def test_levels_between_whole_ones_are_those_of_opencv_in_floats_and_rounded_to_
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    image=st.tuples(SIDES, SIDES),
-    resized=st.tuples(SIDES, SIDES),
-    size=st.tuples(SIDES, SIDES),
-    top=st.integers(-40, 60),
-    mirrored=st.booleans(),
-    area=st.booleans(),
-    whole=st.booleans(),
-)
+@given(**LYING, area=st.booleans(), whole=st.booleans())
 def test_canvases_of_floats_hold_what_those_of_uint8_do(emulated, image, resized, size, top, mirrored, area, whole):
     pixels = noise(*image)
     view = view_of(pixels, resized, top=top, left=3, mirrored=int(mirrored), scaling=int(area))

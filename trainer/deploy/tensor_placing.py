@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,14 +11,15 @@ from cornernet.plugins.launchers import Launchers
 
 
 def place_views(launchers: Launchers, packed: Packed, uploaded: Tensor, images: Tensor, *, stream: int) -> None:
-    """Put the kernel on `stream`: it writes `images` (N, H, W, 3), uint8 or float32. uploaded: `packed.memory`
-    on their device.
+    """Put the kernel on `stream`: it writes `images` (N, H, W, 3) of `packed.dtype`. uploaded: `packed.memory` on their
+    device.
 
     Raises BackendError if it cannot be launched.
     """
     assert images.is_contiguous() and images.shape == packed.shape, (images.shape, packed.shape)
+    assert images.element_size() == packed.dtype.itemsize, (images.dtype, packed.dtype)
     addresses = {"uploaded": uploaded.data_ptr(), "canvases": images.data_ptr()}
-    launch(launchers, packed, **addresses, dtype=np.dtype(str(images.dtype).removeprefix("torch.")), stream=stream)
+    launch(launchers, packed, **addresses, dtype=packed.dtype, stream=stream)
 
 
 def wait_for_producers(packed: Packed, device: torch.device) -> None:
